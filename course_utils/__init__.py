@@ -1,0 +1,1 @@
+"""The library behind the course *Diffusion from scratch*. Importing it loads nothing heavy."""

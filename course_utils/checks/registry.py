@@ -1,0 +1,9 @@
+"""All exercises of the course, in order. A new chapter's module is added to CHAPTERS and nowhere else."""
+
+from course_utils.checks import chapter_02
+from course_utils.checks.exercise import Exercise
+
+CHAPTERS = (chapter_02,)
+EXERCISES: dict[str, Exercise] = {
+    exercise.id: exercise for chapter in CHAPTERS for exercise in chapter.EXERCISES
+}
