@@ -17,10 +17,8 @@ get as far as saying that they are too old.
 import os
 import sys
 
-OLDEST, NEWEST = (
-    (3, 11),
-    (3, 14),
-)  # NEWEST: the last Python that the torch in constraints.txt has builds for
+# NEWEST is the last Python that the torch in constraints.txt has builds for.
+OLDEST, NEWEST = (3, 11), (3, 14)
 START = ("py -3.13" if os.name == "nt" else "python3.13") + " start.py lab"
 if sys.version_info < OLDEST:
     sys.exit(
@@ -46,10 +44,8 @@ LOG = os.path.join(VENV, "install.log")
 
 PYTORCH = "https://download.pytorch.org/whl/"
 CUDA = "cu130"  # of the torch in constraints.txt. For Windows, where the default index has no CUDA build.
-SIZES = {
-    "cpu": ("0.5 GB", 2.5),
-    "cuda": ("3 GB", 9),
-}  # what to download, and the GB of disk needed in all
+# What to download, and the GB of disk needed in all.
+SIZES = {"cpu": ("0.5 GB", 2.5), "cuda": ("3 GB", 9)}
 
 
 def say(text):

@@ -37,9 +37,8 @@ def test_a_butterfly_that_looks_straight_ahead_is_its_own_mirror_image():
     straight = replace(butterfly(7), turn=0.0, x=0.0)
     picture = draw(straight, 64).astype(int)
     inside = np.abs(picture - picture[:, ::-1])[20:44, 12:52]
-    assert (
-        np.median(inside) <= 2
-    )  # the backdrop's lights and the shadow are not symmetric, the insect is
+    # The backdrop's lights and the shadow are not symmetric, the insect is.
+    assert np.median(inside) <= 2
 
 
 def test_a_small_picture_is_a_large_one_seen_from_afar():

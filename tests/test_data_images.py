@@ -203,9 +203,8 @@ def test_a_large_jpeg_is_the_same_picture_as_a_small_one():
     )
     difference = np.abs(decode(jpeg, 120, 3).astype(int) - np.asarray(long_way).transpose(2, 0, 1))
     assert difference.max() <= 6
-    assert (
-        difference.mean() < 0.6
-    )  # it is 1.1 when only the size wanted itself is left, not twice that
+    # It is 1.1 when only the size wanted itself is left, not twice that.
+    assert difference.mean() < 0.6
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

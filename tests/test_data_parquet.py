@@ -212,9 +212,8 @@ def test_a_folder_of_parquet_files(tmp_path):
             {"image": [struct(2 * shard), struct(2 * shard + 1)], "label": [shard, shard]},
         )
     write(tmp_path / "data/test-00000-of-00001.parquet", {"image": [struct(9)], "label": [9]})
-    Image.new("RGB", (50, 50)).save(
-        tmp_path / "preview.png"
-    )  # a data set's own picture is not of the set
+    # A data set's own picture is not of the set.
+    Image.new("RGB", (50, 50)).save(tmp_path / "preview.png")
     assert torch.equal(load(tmp_path).pixels, stack(*range(6)))
     assert load(tmp_path, limit=3).labels.tolist() == [0, 0, 1]
     assert torch.equal(load(tmp_path, split="test").pixels, stack(9))

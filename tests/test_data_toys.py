@@ -33,9 +33,8 @@ def square(n: int, half: float) -> tuple[torch.Tensor, float]:
 @every_toy
 def test_density_and_its_moments_by_quadrature(toy):
     grid, area = square(300, 6.0)
-    mass = (
-        toy.log_density(grid).exp() * area
-    )  # the midpoint rule: exponentially exact for smooth decaying densities
+    # The midpoint rule: exponentially exact for smooth decaying densities.
+    mass = toy.log_density(grid).exp() * area
     assert float(mass.sum()) == pytest.approx(1, abs=1e-9)
     mean = (mass[..., None] * grid).sum(dim=(0, 1))
     torch.testing.assert_close(mean, toy.mean, atol=1e-9, rtol=0)
@@ -138,9 +137,8 @@ def test_any_leading_shape_in_the_dtype_of_x(shape, dtype):
 
 def test_chunks_change_nothing():
     spiral = TOYS["spiral"]
-    x = spiral.sample(
-        20_000, torch.Generator().manual_seed(0)
-    )  # 20,000 points × 266 Gaussians: several chunks
+    # 20,000 points × 266 Gaussians: several chunks.
+    x = spiral.sample(20_000, torch.Generator().manual_seed(0))
     one_by_one = torch.stack([spiral.score(point) for point in x[::2000]])
     torch.testing.assert_close(spiral.score(x)[::2000], one_by_one)
 

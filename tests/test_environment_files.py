@@ -156,7 +156,6 @@ def test_colab_meets_every_bound_of_the_core(name, runtime):
     """So installing the course there with --no-deps leaves nothing missing and nothing too old."""
     version = COLAB[name][runtime]
     if version == "-" and name == "torch":
-        version = COLAB[name][
-            "gpu"
-        ]  # Colab's list names the CPU runtime's torch without its version
+        # Colab's list names the CPU runtime's torch without its version.
+        version = COLAB[name]["gpu"]
     assert version in declared()[name].specifier

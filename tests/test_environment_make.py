@@ -39,9 +39,8 @@ def test_make_without_any_python_says_so_in_one_line(tmp_path):
 
 def test_make_takes_a_newer_python_where_the_default_one_is_too_old(tmp_path):
     fake_python(tmp_path / "bin" / "python3", new_enough=False)
-    assert (
-        make(tmp_path / "bin", "lab").stdout == "python3 start.py lab\n"
-    )  # which then says that it is too old
+    # Which then says that it is too old.
+    assert make(tmp_path / "bin", "lab").stdout == "python3 start.py lab\n"
     fake_python(tmp_path / "bin" / "python3.12", new_enough=True)
     assert (
         make(tmp_path / "bin", "lab", "ARGS=--port 9000").stdout

@@ -64,9 +64,8 @@ def test_a_reader_that_cannot_animate_sees_the_last_frame():
     with page() as shown:
         show.animation(flat(0, 100, 200), SEEN)
     names = [name for name, _ in chunks(png(shown[0]))]
-    assert names.index("IDAT") < names.index(
-        "fcTL"
-    )  # what comes before the first control is no frame
+    # What comes before the first control is no frame.
+    assert names.index("IDAT") < names.index("fcTL")
     assert np.unique(np.asarray(picture(shown[0]))).tolist() == [200]
 
 
@@ -121,9 +120,8 @@ def test_charts_can_move_and_share_a_palette():
         return fig
 
     with page() as shown:
-        show.animation(
-            [frame(k) for k in range(30)], SEEN
-        )  # 18 million pixels: Pillow's own sums overflow
+        # 18 million pixels: Pillow's own sums overflow.
+        show.animation([frame(k) for k in range(30)], SEEN)
     image = picture(shown[0])
     assert image.mode == "P"
     assert image.size == (1000, 600)

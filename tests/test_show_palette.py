@@ -54,9 +54,8 @@ def lab(colour, eye="usual"):
 
 def test_contrast_formula_on_known_values():
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
-    assert contrast("#777777", "#ffffff") == pytest.approx(
-        4.48, abs=0.005
-    )  # WebAIM's well-known near miss
+    # WebAIM's well-known near miss.
+    assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.005)
 
 
 @pytest.mark.parametrize("name", [*COLOURS, "text", "muted"])

@@ -34,9 +34,8 @@ def level(image) -> int:
 
 def test_the_picture_follows_the_slider():
     slider, image = moved(range(0, 250, 50), flat)
-    assert isinstance(
-        slider, ipywidgets.IntSlider
-    )  # takes a typed number, and a screen reader speaks it
+    # Takes a typed number, and a screen reader speaks it.
+    assert isinstance(slider, ipywidgets.IntSlider)
     assert level(image) == 0
     for value in (50, 200, 0):
         slider.value = value

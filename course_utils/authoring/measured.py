@@ -22,9 +22,8 @@ def speed_score(kind: str = "cpu", seconds: float = 2.0) -> float:
     import torch
 
     generator = torch.Generator().manual_seed(0)
-    images = torch.randn(8, 32, 32, 32, generator=generator).to(
-        kind
-    )  # [batch, channels, height, width]
+    # [batch, channels, height, width]
+    images = torch.randn(8, 32, 32, 32, generator=generator).to(kind)
     kernel = torch.randn(32, 32, 3, 3, generator=generator).to(kind)
     square = torch.randn(256, 256, generator=generator).to(kind)
     rounds, start = -5, time.perf_counter()  # the first rounds warm up and do not count
@@ -34,9 +33,8 @@ def speed_score(kind: str = "cpu", seconds: float = 2.0) -> float:
                 start = time.perf_counter()
             features = torch.nn.functional.conv2d(images, kernel, padding=1).relu()
             features = torch.nn.functional.conv2d(features, kernel, padding=1)
-            (square @ square).sum().add(
-                features.sum()
-            ).item()  # reading the number waits for the device
+            # Reading the number waits for the device.
+            (square @ square).sum().add(features.sum()).item()
             rounds += 1
     return rounds / (time.perf_counter() - start)
 

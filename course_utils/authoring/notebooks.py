@@ -11,11 +11,12 @@ from course_utils.authoring.course import CourseError
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
 LANGUAGE_INFO = {"name": "python"}
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
+# `mystnb` is where the site looks for a figure's description.
 KEPT_CELL_METADATA = (
     "course",
     "mystnb",
     "tags",
-)  # mystnb: where the site looks for a figure's description
+)
 PROGRESS_BAR = re.compile(r"\d+%\|.*\[\d+:\d+")  # "  0%|          | 0/1000 [00:00<?, ?it/s]"
 
 

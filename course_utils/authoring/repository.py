@@ -21,7 +21,7 @@ NOTEBOOK_FOLDERS = ("notebooks", "exercises", "solutions")
 
 BADGE = "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
 BOOTSTRAP = """\
-# Set-up: nothing to do where the course is installed; Colab and Kaggle fetch it and change no package.
+# Set-up: on Colab and Kaggle this fetches the course, and changes no package that is there.
 import os
 from importlib.util import find_spec
 

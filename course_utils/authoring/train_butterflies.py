@@ -85,9 +85,8 @@ def train(
         (the exponential moving average of the weights, as a network; steps taken; seconds of training)
     """
     device, cuda = images.device, images.device.type == "cuda"
-    noise_schedule = schedule.from_beta(
-        schedule.linear(1000).beta.to(device)
-    )  # a copy at each step would stall
+    # A copy at each step would stall.
+    noise_schedule = schedule.from_beta(schedule.linear(1000).beta.to(device))
     torch.manual_seed(seed)
     unet.to(memory_format=torch.channels_last)
     ema = copy.deepcopy(unet).requires_grad_(False)

@@ -246,9 +246,8 @@ class _Wing:
 def _forewing(b: Butterfly, u, v) -> _Wing:
     def radius(a):
         edge = np.clip(1 - np.abs(a) ** 3.4, 0, 1) ** 0.6
-        hollow = (
-            0.2 * b.fore_tip * np.exp(-(((a + 0.15) / 0.35) ** 2))
-        )  # pointed wings have a concave margin
+        # Pointed wings have a concave margin.
+        hollow = 0.2 * b.fore_tip * np.exp(-(((a + 0.15) / 0.35) ** 2))
         return b.fore_length * edge * (1 + b.fore_tip * (a - 0.45) - hollow)
 
     return _Wing(True, u, v, 0.08, b.fore_angle, b.fore_width, radius)

@@ -24,9 +24,8 @@ def digits(size: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
     from sklearn.datasets import load_digits  # imported here: scikit-learn takes a second to load
 
     originals, labels = load_digits(return_X_y=True)
-    images = torch.from_numpy(originals).reshape(-1, 1, 8, 8) * (
-        255 / 16
-    )  # ink from 0 to 16, float64
+    # Ink from 0 to 16, float64.
+    images = torch.from_numpy(originals).reshape(-1, 1, 8, 8) * (255 / 16)
     if size > 8:
         # When enlarging, antialias only changes the kernel: to Keys' cubic, as in Pillow, which rings less.
         images = torch.nn.functional.interpolate(

@@ -139,9 +139,8 @@ class Mixture:
             got = f"{x.dtype} {list(x.shape)}" if isinstance(x, torch.Tensor) else type(x).__name__
             raise ValueError(f"x must be a floating-point tensor of points, [..., {D}]; got {got}.")
         points = x.reshape(-1, D)
-        chunks = points.split(
-            max(1, 2**21 // (K * D))
-        )  # two million numbers at a time: 16 MB in float64
+        # Two million numbers at a time: 16 MB in float64.
+        chunks = points.split(max(1, 2**21 // (K * D)))
         return torch.cat([of_points(chunk) for chunk in chunks]).reshape(x.shape[:-1] + tail)
 
 

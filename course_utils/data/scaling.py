@@ -39,9 +39,8 @@ def to_pixels(sample: torch.Tensor) -> torch.Tensor:
     if not isinstance(sample, torch.Tensor) or not sample.is_floating_point():
         kind = sample.dtype if isinstance(sample, torch.Tensor) else type(sample).__name__
         raise ValueError(f"sample must be a floating-point tensor in [−1, 1]; got {kind}.")
-    sample = (
-        sample.detach().float()
-    )  # half precision cannot hold every whole number up to 255 exactly
+    # Half precision cannot hold every whole number up to 255 exactly.
+    sample = sample.detach().float()
     bad = int((~sample.isfinite()).sum())
     if bad:
         raise ValueError(

@@ -99,9 +99,8 @@ def _noisy(image: Image.Image) -> bool:
     """Whether neighbouring colours differ so much that rounding them to the coarse levels cannot be seen."""
     levels = np.asarray(image, dtype=np.int16)
     jumps = np.abs(np.diff(levels, axis=1))  # 0 inside an enlarged pixel
-    page = np.mean(
-        np.asarray(image.convert("L")) == 255
-    )  # a chart jumps at its lines, but is mostly empty
+    # A chart jumps at its lines, but is mostly empty.
+    page = np.mean(np.asarray(image.convert("L")) == 255)
     return page < 0.5 and bool(jumps.any()) and jumps[jumps > 0].mean() > STEP
 
 

@@ -106,9 +106,8 @@ def compare(groups: Mapping[str, object], description: str) -> None:
     batches = [to_images(samples) for samples in groups.values()]
     columns = balanced(len(batches), 4)
     across = (PAGE - MARGIN * (columns - 1) - 2 * EDGE) // columns
-    inside = max(
-        math.ceil(math.sqrt(len(images))) for images in batches
-    )  # one tile size for all groups
+    # One tile size for all groups.
+    inside = max(math.ceil(math.sqrt(len(images))) for images in batches)
     blocks = [_block(images, inside, across) for images in batches]
     picture = sheet(blocks, columns, MARGIN, [str(name) for name in groups])
     figure(picture, description, width=_css(picture), kind="Pictures side by side")

@@ -175,9 +175,8 @@ def _name_lines(fig: Figure, ax: Axes) -> None:
     for line in ax.get_lines():
         last = np.flatnonzero(np.isfinite(line.get_ydata()))[-1]
         x, y = line.get_xdata()[last], line.get_ydata()[last]
-        across, height = 72 * inches.transform(
-            ax.transData.transform((x, y))
-        )  # in points, as offsets are
+        # In points, as offsets are.
+        across, height = 72 * inches.transform(ax.transData.transform((x, y)))
         ends.append((height, across, (x, y), line))
     ends.sort(key=lambda end: end[0])
     places = [height for height, *_ in ends]

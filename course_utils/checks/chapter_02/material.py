@@ -2,6 +2,7 @@
 
 import torch
 
+# Used as beta: each step is recognisable.
 UNEVEN = [
     0.05,
     0.3,
@@ -13,7 +14,7 @@ UNEVEN = [
     0.5,
     0.25,
     0.7,
-]  # as beta: each step is recognisable
+]
 
 
 def normal(seed: int, *shape: int) -> torch.Tensor:
