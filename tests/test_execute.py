@@ -14,6 +14,7 @@ from tiny_course import make_course, notebook, prose, save
 from course_utils.authoring import measured, notebooks
 from course_utils.authoring.cli import main
 from course_utils.authoring.execute import execute, run_all
+from course_utils.authoring.execute import save as save_page
 
 MEASURED = prose("to be measured", role="measured")
 
@@ -262,3 +263,16 @@ def test_speed_score_counts_rounds_in_the_time_given():
     score = measured.speed_score("cpu", seconds=0.3)
     assert 0.3 < time.perf_counter() - start < 20  # importing torch counts too
     assert score > 1
+
+
+def test_the_page_keeps_the_alt_text_of_pictures(tmp_path):
+    picture = v4.new_output(
+        "display_data",
+        {"image/png": "iVBORw0KGgo="},
+        metadata={"image/png": {"alt": 'Chart of "a < b"', "width": 10}},
+    )
+    nb = v4.new_notebook(cells=[v4.new_code_cell("1", outputs=[picture])])
+    save_page(nb, tmp_path, "page")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert '<img alt="Chart of &#34;a &lt; b&#34;"' in page.replace("&quot;", "&#34;")
+    assert "No description has been provided" not in page
