@@ -281,3 +281,21 @@ def test_the_page_keeps_the_alt_text_of_pictures(tmp_path):
     parser.feed(page)
     assert [a["alt"] for tag, a in found if tag == "img"] == ['Chart of "a < b"']
     assert "No description has been provided" not in page
+
+
+def test_lines_that_were_printed_one_by_one_become_one_output():
+    parts = [
+        v4.new_output("stream", name=n, text=t) for n, t in (("stdout", "a\n"), ("stdout", "b\n"))
+    ]
+    picture = v4.new_output("display_data", {"text/plain": "p"})
+    after = v4.new_output("stream", name="stdout", text="c\n")
+    error = v4.new_output("stream", name="stderr", text="d\n")
+    nb = v4.new_notebook(cells=[v4.new_code_cell("1", outputs=[*parts, picture, after, error])])
+    notebooks.normalise(nb)
+    kept = [(o.output_type, o.get("text")) for o in nb.cells[0].outputs]
+    assert kept == [
+        ("stream", "a\nb\n"),
+        ("display_data", None),
+        ("stream", "c\n"),
+        ("stream", "d\n"),
+    ]

@@ -98,7 +98,19 @@ def normalise(nb: NotebookNode) -> None:
         cell.outputs = kept
         for output in cell.outputs:
             output.get("data", {}).pop(WIDGET_VIEW, None)
-        cell.outputs = [output for output in cell.outputs if output.get("data", True)]
+        cell.outputs = _joined([output for output in cell.outputs if output.get("data", True)])
+
+
+def _joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
+    """Printed lines that arrived one after the other as one output: how they were cut is chance."""
+    joined = []
+    for output in outputs:
+        last = joined[-1] if joined else None
+        if last and output.output_type == last.output_type == "stream" and output.name == last.name:
+            last.text += output.text
+        else:
+            joined.append(output)
+    return joined
 
 
 def _is_progress_bar(output: NotebookNode) -> bool:
