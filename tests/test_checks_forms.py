@@ -1,6 +1,7 @@
 """Exercises of other forms than chapter 02's, which later chapters need."""
 
 import inspect
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -36,15 +37,87 @@ FIRST_BELOW = exercise(
 )
 
 
-@pytest.mark.parametrize("answer", [2, 2.0, np.int64(2), torch.tensor(2), np.float32(2)])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        2,
+        2.0,
+        np.int64(2),
+        torch.tensor(2),
+        np.float32(2),
+        [2],
+        np.array([2]),
+        torch.full((1, 1), 2),
+    ],
+    ids=repr,
+)
 def test_a_number_may_come_in_any_form(answer):
     assert judge(FIRST_BELOW, lambda values: answer).passed
 
 
-def test_a_wrong_number_is_shown_beside_the_right_one():
-    verdict = judge(FIRST_BELOW, lambda values: 3)
+@pytest.mark.parametrize("answer", [3, torch.tensor([[[3.0]]])])
+def test_a_wrong_number_is_shown_beside_the_right_one(answer):
+    verdict = judge(FIRST_BELOW, lambda values: answer)
     assert "Seen: t is 3; expected 2." in verdict.text
     assert verdict.misconception == "t counts from 1"
+
+
+def test_several_numbers_are_not_one_number():
+    said = judge(FIRST_BELOW, lambda values: torch.tensor([2, 2])).text
+    assert "Seen: t has shape [2]; expected one number." in said
+
+
+LENGTHS = exercise(
+    reference=lambda x: x.norm(dim=-1),
+    returns=("length",),
+    cases=lambda: tuple(Case(f"{n} points", (torch.ones(n, 2),)) for n in (1, 0, 2)),
+    misconceptions=(),
+)
+
+
+def test_where_a_line_of_numbers_is_wanted_one_number_is_not_enough():
+    assert "has shape []; expected [1]" in judge(LENGTHS, lambda x: float(x[0].norm())).text
+
+
+def test_a_loop_that_finds_nothing_to_do_returns_an_empty_line():
+    assert judge(LENGTHS, lambda x: [float(point.norm()) for point in x]).passed
+    assert "has shape [0]; expected [1]" in judge(LENGTHS, lambda x: []).text
+
+
+def seen(answer, right):
+    """What a check says about an array where it expects another."""
+    known = exercise(
+        reference=lambda: right,
+        returns=("a",),
+        cases=lambda: (Case("nothing", ()),),
+        misconceptions=(),
+    )
+    text = " ".join(judge(known, lambda: answer).text.split())
+    return text.partition("Seen: ")[2].partition(" Stuck?")[0]
+
+
+def test_of_a_matrix_the_worst_entry_and_the_bad_rows_are_shown():
+    right = np.arange(6.0).reshape(3, 2)
+    said = "a[2,0] is 6; expected 4. Off in 2 of 6 numbers: in rows [2], right in the others."
+    assert seen([[0, 1], [2, 3], [6, 4]], right).startswith(said)
+    assert seen(3 + 2 * right, right) == "a[2,1] is 13; expected 5. Off in 6 of 6 numbers."
+
+
+def test_of_many_numbers_the_scatter_is_told_where_it_is_another():
+    right = np.array([-1.0, 1.0] * 48).reshape(2, 3, 4, 4)
+    said = "a[0,0,0,0] is -3; expected -1. Off in 96 of 96 numbers. The numbers in a scatter by 3, expected 1."
+    assert seen(3 * right, right) == said
+    assert seen(-right, right) == "a[0,0,0,0] is 1; expected -1. Off in 96 of 96 numbers."
+
+
+@pytest.mark.parametrize(("size", "shown"), [(50, 3), (51, 9)])
+def test_of_a_long_line_the_worst_number_is_shown_and_of_a_short_one_the_first(size, shown):
+    right = np.zeros(size)
+    answer = right.copy()
+    answer[3], answer[9] = 0.25, -4
+    assert seen(answer, right).startswith(
+        f"a[{shown}] is {answer[shown]:g}; expected 0. Off in 2 of"
+    )
 
 
 PAIR = exercise(
@@ -63,6 +136,15 @@ def test_several_returned_things_are_compared_by_name():
     assert "Seen: variance is 3.0957; expected 9.58333." in verdict.text
     assert verdict.misconception == "the deviation is returned"
     assert "return 2 things: mean and variance" in judge(PAIR, lambda x: x.mean()).text
+
+
+@pytest.mark.parametrize(("stack", "kind"), [(torch.stack, "tensor"), (np.stack, "array")])
+def test_things_that_were_stacked_should_come_one_by_one(stack, kind):
+    said = " ".join(judge(PAIR, lambda x: stack((x.mean(), x.var()))).text.split())
+    assert (
+        f"It returned one {kind} of shape [2]; return them separately: return mean, variance."
+        in said
+    )
 
 
 def test_huge_numbers_are_alike_whatever_their_size():
@@ -140,3 +222,49 @@ def test_a_statistic_of_nearly_zero_is_shown_as_zero():
         measure=lambda answers: (Statistic("its size", answers[0][0].item(), 1.0, 0.1),),
     )
     assert "its size: 0; expected: 1." in judge(nearly, lambda: -1e-17).text
+
+
+@pytest.mark.parametrize("given", ["eps", "noise", "noises"])
+def test_noise_of_one_s_own_is_noticed_whatever_the_given_noise_is_called(given):
+    references = {
+        "eps": lambda x, eps: x + eps,
+        "noise": lambda eps, noise: eps + noise,  # where both are there, eps is the model's
+        "noises": lambda x, noises: x + noises,
+    }
+    sums = exercise(
+        reference=references[given],
+        returns=("sum",),
+        cases=lambda: (Case("two numbers each", (torch.zeros(2), torch.ones(2))),),
+        misconceptions=(),
+    )
+    said = judge(sums, lambda x, noise: x + torch.randn(2)).text
+    assert f"Here the noise is given: use {given}." in said
+
+
+@dataclass(frozen=True)
+class Line:
+    """A model: a callable record with numbers in it."""
+
+    slope: torch.Tensor
+
+    def __call__(self, x):
+        return self.slope * x
+
+
+def test_a_model_can_be_an_argument_and_its_own_change_is_noticed():
+    squares = exercise(
+        reference=lambda model, x: float((model(x) ** 2).sum()),
+        returns=("loss",),
+        cases=lambda: (Case("two numbers", (Line(torch.tensor(2.0)), torch.tensor([1.0, 3.0]))),),
+        misconceptions=(
+            Misconception("the root is taken", "Leave it.", lambda model, x: model(x).norm()),
+        ),
+    )
+
+    def changes_the_model(model, x):
+        model.slope.mul_(0.5)
+        return model(x).square().sum() * 4
+
+    assert judge(squares, lambda model, x: model(x).square().sum()).passed
+    assert judge(squares, lambda model, x: sum(model(x) ** 2) ** 0.5).misconception
+    assert "changed its input model in place" in judge(squares, changes_the_model).text

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from scipy.spatial.distance import mahalanobis
 from scipy.stats import multivariate_normal
 
 from course_utils import data
@@ -70,6 +71,15 @@ def test_samples_follow_the_density(toy):
     assert chi2 < count + 5 * math.sqrt(2 * count)
 
 
+def test_distances_are_those_of_mahalanobis():
+    x = torch.randn(50, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2
+    for k, (mean, covariance) in enumerate(zip(SKEWED.means, SKEWED.covariances, strict=True)):
+        inverse = torch.linalg.inv(covariance)
+        for point, distance in zip(x, SKEWED.distances(x)[:, k], strict=True):
+            right = mahalanobis(point, mean, inverse)
+            assert float(distance) == pytest.approx(right, rel=1e-12)
+
+
 def test_log_density_against_scipy():
     x = torch.randn(200, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2
     parts = [
@@ -130,6 +140,7 @@ def test_any_leading_shape_in_the_dtype_of_x(shape, dtype):
         (SKEWED.log_density(x), ()),
         (SKEWED.score(x), (2,)),
         (SKEWED.responsibilities(x), (3,)),
+        (SKEWED.distances(x), (3,)),
     ):
         assert answer.shape == shape[:-1] + tail
         assert answer.dtype == dtype

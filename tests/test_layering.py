@@ -36,7 +36,7 @@ LAYERS = {
         always={"torch", "diffusers", "safetensors", "huggingface_hub"},
     ),
     "evaluate": Layer(
-        course={"course_utils.diffusion", "course_utils.data"}, always={"torch", "numpy"}
+        course={"course_utils.diffusion", "course_utils.data"}, always={"torch", "numpy", "scipy"}
     ),
     "checks": Layer(
         course={"course_utils.diffusion", "course_utils.evaluate"},

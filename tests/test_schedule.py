@@ -4,6 +4,7 @@ import mpmath as mp
 import pytest
 import torch
 from diffusers import DDPMScheduler
+from exact_chain import ExactChain, off
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -144,3 +145,81 @@ def test_steps_that_are_no_whole_numbers_are_refused(t):
 def test_a_t_for_each_sample_must_match_the_batch():
     with pytest.raises(ValueError, match="each of the 3 samples"):
         schedule.gather(torch.ones(10), torch.tensor([1, 2]), torch.zeros(3, 2))
+
+
+def test_gather_refuses_what_is_not_floating_point():
+    with pytest.raises(ValueError, match=r"floating-point tensor; got torch.uint8"):
+        schedule.gather(torch.ones(10), 3, torch.zeros(3, 2, dtype=torch.uint8))
+
+
+# --- jumps between steps ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_between_two_steps_lies_what_the_tables_say(name):
+    made = getattr(schedule, name)(100)
+    t = torch.arange(100)
+    for got, right in zip(schedule.between(made, t - 1, t), (made.alpha, made.beta), strict=True):
+        torch.testing.assert_close(got, right, rtol=1e-13, atol=0)
+    tables = made.alpha_bar, made.one_minus_alpha_bar
+    for got, right in zip(schedule.between(made, -1, t), tables, strict=True):
+        torch.testing.assert_close(got, right, rtol=1e-13, atol=0)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.one_of(st.floats(1e-15, 1), st.sampled_from([0.0, 1.0])), min_size=1, max_size=40),
+    st.data(),
+)
+def test_between_has_twelve_digits_of_both_numbers(beta, data):
+    made = schedule.from_beta(beta)
+    chain = ExactChain(made)
+    later = data.draw(st.integers(-1, made.T - 1))
+    earlier = data.draw(st.integers(-1, later))
+    kept, added = schedule.between(made, earlier, torch.tensor(later))
+    right = chain.kept(earlier, later)
+    assert off(kept, right) < 1e-12 or right < 1e-290  # smaller ones leave float64
+    assert off(added, 1 - right) < 1e-12
+
+
+def test_between_no_steps_nothing_happens():
+    made = schedule.from_beta([0.5, 1.0, 0.1])
+    for t in range(-1, 3):
+        kept, added = schedule.between(made, t, torch.tensor(t))
+        assert (kept.item(), added.item()) == (1, 0)
+
+
+def test_between_broadcasts():
+    made = schedule.linear(10)
+    earlier, later = torch.tensor([[-1], [2]]), torch.tensor([3, 5, 9])
+    kept, added = schedule.between(made, earlier, later)
+    assert kept.shape == added.shape == (2, 3)
+    assert kept[1, 1] == schedule.between(made, 2, torch.tensor(5))[0]
+
+
+def test_a_jump_is_shaped_to_multiply():
+    made = schedule.linear(10)
+    x = torch.zeros(3, 2, 4)
+    t, t_prev = schedule.check_jump(made, torch.tensor([9, 4, 0]), None, x)
+    assert t.shape == t_prev.shape == (3, 1, 1)
+    assert t_prev.flatten().tolist() == [8, 3, -1]
+    t, t_prev = schedule.check_jump(made, 5, torch.tensor([[0, 1]] * 3, dtype=torch.int32), x)
+    assert t.shape == (1, 1, 1)
+    assert t_prev.shape == (3, 2, 1)
+    assert t_prev.dtype == torch.int64
+
+
+@pytest.mark.parametrize(
+    ("t", "t_prev", "message"),
+    [
+        (4, 4, "got t_prev=4 and t=4"),
+        (torch.tensor([4] * 7), 5, r"got t_prev=5 and t=\[4, 4, 4, 4, 4, …\]"),
+        (10, None, "t must lie in 0 … 9"),
+        (4, -2, "t_prev must lie in -1 … 9"),
+        (4, True, "t_prev must hold whole numbers"),
+        (torch.tensor([1, 2]), None, "each of the 7 samples"),
+    ],
+)
+def test_jumps_that_do_not_lead_back_are_refused(t, t_prev, message):
+    with pytest.raises(ValueError, match=message):
+        schedule.check_jump(schedule.linear(10), t, t_prev, torch.zeros(7, 2))

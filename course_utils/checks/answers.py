@@ -65,6 +65,11 @@ def split(value: Any, returns: tuple[str, ...]) -> tuple[Part, ...]:
             comma = " Is there a stray comma after `return …`?" if len(value) == 1 else ""
             raise UnreadableError(f"It returned {kind_of(value)}; return {wanted} alone.{comma}")
         return (_read(value, wanted),)
+    if isinstance(value, (torch.Tensor, np.ndarray)) and value.shape[:1] == (len(returns),):
+        raise UnreadableError(
+            f"It returned one {kind_of(value).partition(' ')[2]}; "
+            f"return them separately: return {', '.join(returns)}."
+        )
     if not isinstance(value, (tuple, list)) or len(value) != len(returns):
         raise UnreadableError(
             f"It returned {kind_of(value)}; return {len(returns)} things: {wanted}."
@@ -84,6 +89,8 @@ def _read(value: Any, name: str) -> Part:
     if isinstance(value, numbers.Real):
         return Part(np.asarray(float(value)), type(value).__name__)
     if isinstance(value, (list, tuple)):
+        if not value:
+            return Part(np.empty(0), "float64")
         parts = [_read(item, name) for item in value]
         shapes = {part.numbers.shape for part in parts}
         if len(shapes) != 1:

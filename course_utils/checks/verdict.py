@@ -17,6 +17,7 @@ from course_utils.checks.exercise import Exercise, Misconception, Statistic
 WIDTH = 92  # characters a line: fits a notebook's output without breaking words
 
 
+LONG = 50  # numbers: in a longer line the first bad one may be far out in a tail, so the worst is shown
 HUGE = 1e6  # in a wrong answer, a division by nearly zero: how large it is depends on the rounding
 
 
@@ -71,9 +72,7 @@ def judge(exercise: Exercise, function: Any) -> Verdict:
     elif own:
         lines += [
             "Called twice on the same inputs, your function gave two answers: it draws noise of its own.",
-            "Here the noise is given: use eps."
-            if "eps" in inspect.signature(exercise.reference).parameters
-            else "Nothing is random here.",
+            _where_noise_is_given(exercise),
         ]
     return _failed(exercise, lines, slip)
 
@@ -120,13 +119,14 @@ def _statistics_of_function(exercise: Exercise, function: Callable) -> tuple[Sta
 
 
 def statistics_of(exercise: Exercise, outcomes: list[Outcome]) -> tuple[Statistic, ...]:
-    """What `measure` finds in the answers; nothing where one is missing or does not fit."""
+    """What `measure` finds in the answers; nothing where one is missing, not finite, or does not fit."""
     if any(outcome.parts is None for outcome in outcomes):
         return ()
+    answers = [tuple(part.numbers for part in outcome.parts) for outcome in outcomes]
+    if not all(np.isfinite(numbers).all() for answer in answers for numbers in answer):
+        return ()
     try:
-        return exercise.measure(
-            [tuple(part.numbers for part in outcome.parts) for outcome in outcomes]
-        )
+        return exercise.measure(answers)
     except ValueError:
         return ()
 
@@ -138,7 +138,9 @@ def _agree(exercise: Exercise, a: Outcome, b: Outcome, limit: float = np.inf) ->
     """
     if a.parts is None or b.parts is None:
         return a.raised is not None and a.raised is b.raised
-    pairs = [(x.numbers, y.numbers) for x, y in zip(a.parts, b.parts, strict=True)]
+    pairs = [
+        (_as_wanted(x.numbers, y.numbers), y.numbers) for x, y in zip(a.parts, b.parts, strict=True)
+    ]
     if any(x.shape != y.shape for x, y in pairs):
         return False
     if exercise.measure is not None:
@@ -147,6 +149,11 @@ def _agree(exercise: Exercise, a: Outcome, b: Outcome, limit: float = np.inf) ->
         np.allclose(*np.clip(pair, -limit, limit), exercise.rtol, exercise.atol, equal_nan=True)
         for pair in pairs
     )
+
+
+def _as_wanted(ours: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Ours; without its axes if it is one number, and one number is wanted."""
+    return ours.reshape(()) if wanted.ndim == 0 and ours.size == 1 else ours
 
 
 def _near(a: float | bool, b: float | bool, statistic: Statistic) -> bool:
@@ -167,6 +174,12 @@ def _draws_of_its_own(exercise: Exercise, function: Callable, outcomes: list[Out
         return False
     again = attempt(exercise, function, exercise.cases()[0], seed=len(outcomes))
     return not _agree(exercise, outcomes[0], again)
+
+
+def _where_noise_is_given(exercise: Exercise) -> str:
+    names = inspect.signature(exercise.reference).parameters
+    given = next((name for name in ("noises", "noise", "eps") if name in names), None)
+    return f"Here the noise is given: use {given}." if given else "Nothing is random here."
 
 
 def _not_a_function(exercise: Exercise, given: Any) -> str:
@@ -213,9 +226,10 @@ def _describe_statistic(statistic: Statistic) -> str:
 def _seen(exercise: Exercise, outcome: Outcome, right: Outcome) -> list[str]:
     """The first returned thing that differs, in numbers."""
     for name, ours, theirs in zip(exercise.returns, outcome.parts, right.parts, strict=True):
-        a, b = ours.numbers, theirs.numbers
+        a, b = _as_wanted(ours.numbers, theirs.numbers), theirs.numbers
         if a.shape != b.shape:
-            return [f"Seen: {name} has shape {list(a.shape)}; expected {list(b.shape)}."]
+            wanted = list(b.shape) if b.ndim else "one number"
+            return [f"Seen: {name} has shape {list(a.shape)}; expected {wanted}."]
         if bad := int((~np.isfinite(a) & np.isfinite(b)).sum()):
             kind = "NaN" if np.isnan(a).any() else "infinite"
             return [
@@ -230,23 +244,28 @@ def _seen(exercise: Exercise, outcome: Outcome, right: Outcome) -> list[str]:
 def _numbers(name: str, a: np.ndarray, b: np.ndarray, wrong: np.ndarray) -> str:
     if a.size == 1:
         return f"{name} is {a.item():.6g}; expected {b.item():.6g}."
+    short = a.ndim == 1 and a.size <= LONG
+    shown = wrong if short else np.where(wrong, np.abs(a - b), 0)
+    place = np.unravel_index(shown.argmax(), a.shape)
+    said = (
+        f"{name}[{','.join(map(str, place))}] is {a[place]:.6g}; expected {b[place]:.6g}. "
+        f"Off in {wrong.sum()} of {a.size} {'entries' if a.ndim == 1 else 'numbers'}"
+    )
     if a.ndim == 1:
-        first = int(wrong.argmax())
-        return (
-            f"{name}[{first}] is {a[first]:.6g}; expected {b[first]:.6g}. "
-            f"Off in {wrong.sum()} of {a.size} entries."
-        )
-    worst = np.unravel_index(np.where(wrong, np.abs(a - b), 0).argmax(), a.shape)
-    samples = wrong.reshape(len(a), -1).any(axis=1)
-    some = (
-        ""
-        if samples.all()
-        else f" Off in samples {np.flatnonzero(samples).tolist()}, right in the others."
-    )
-    return (
-        f"{name} has standard deviation {a.std():.3g}, expected {b.std():.3g}; largest difference "
-        f"{abs(a[worst] - b[worst]):.3g}, at [{','.join(str(i) for i in worst)}].{some}"
-    )
+        return f"{said}."
+    bad = wrong.reshape(len(a), -1).any(axis=1)
+    if not bad.all():
+        rows = "rows" if a.ndim == 2 else "samples"
+        said += f": in {rows} {np.flatnonzero(bad).tolist()}, right in the others"
+    return f"{said}. {_scatter(name, a, b)}"
+
+
+def _scatter(name: str, a: np.ndarray, b: np.ndarray) -> str:
+    """How far many numbers spread, where that is another distance than it should be."""
+    ours, theirs = f"{a.std():.3g}", f"{b.std():.3g}"
+    if a.size <= LONG or ours == theirs:
+        return ""
+    return f"The numbers in {name} scatter by {ours}, expected {theirs}."
 
 
 def _dtype_remark(name: str, part: Part, expected: np.ndarray) -> str:

@@ -70,6 +70,12 @@ class Mixture:
             lambda points: self._log_terms(points).softmax(dim=-1), x, (len(self.weights),)
         )
 
+    def distances(self, x: torch.Tensor) -> torch.Tensor:
+        """How many standard deviations x is from each mean (the Mahalanobis distance), [..., K]. Errors as above."""
+        return self._in_chunks(
+            lambda points: self._whitened(points)[1].norm(dim=-1), x, (len(self.weights),)
+        )
+
     def score(self, x: torch.Tensor) -> torch.Tensor:
         """∇ log q(x), the direction in which the density grows fastest, [..., D]. Errors as in log_density.
 

@@ -6,6 +6,7 @@ as in Ho's code and in diffusers. The papers' t is ours plus one.
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -31,6 +32,14 @@ class Schedule:
     def T(self) -> int:
         """The number of steps."""
         return len(self.beta)
+
+    @cached_property
+    def _log_alpha_bar(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """log ᾱ before step 0 and after each step, [T + 1], and what rounding took from each of these sums."""
+        log_alpha = torch.log1p(-self.beta).clamp(min=-800)  # α = 0 stays 0: e^−800 is 0 in float64
+        total = torch.cat([torch.zeros(1, dtype=torch.float64), log_alpha.cumsum(0)])
+        lost = (total[:-1] - total[1:]) + log_alpha
+        return total, torch.cat([torch.zeros(1, dtype=torch.float64), lost.cumsum(0)])
 
 
 def from_beta(beta) -> Schedule:
@@ -139,40 +148,99 @@ def gather(values: torch.Tensor, t: int | torch.Tensor, like: torch.Tensor) -> t
         Tensor of `like`'s dtype and device, shaped [B, 1, 1, 1] in the example.
 
     Raises:
-        ValueError: if t is not whole, outside 0 … T−1, or its shape does not lead `like`'s. On a GPU the
-            values of t are not inspected, because reading them back would stall it.
+        ValueError: if t is not whole, outside 0 … T−1, or its shape does not lead `like`'s, or `like` is not
+            floating point. On a GPU the values of t are not inspected, because reading them back would stall it.
     """
-    T = len(values)
+    t = _steps("t", t, like, 0, len(values) - 1)
+    return values.to(t.device)[t].to(like.dtype).to(like.device)
+
+
+def between(
+    schedule: Schedule, earlier: int | torch.Tensor, later: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the steps after `earlier` up to `later` keep and add: ᾱ_later / ᾱ_earlier, and 1 minus that.
+
+    From t − 1 to t these are α_t and β_t; from −1, the clean image, to t they are ᾱ_t and 1 − ᾱ_t. Neither
+    comes from a quotient or a difference of ᾱ, which would lose digits or be 0/0.
+
+    Args:
+        earlier, later: whole numbers, −1 ≤ earlier ≤ later < T, that broadcast together. Not checked here;
+            `check_jump` does that.
+
+    Returns:
+        Two float64 tensors of their shape, on the device of `later`.
+    """
+    total, lost = (table.to(later.device) for table in schedule._log_alpha_bar)
+    log_kept = (total[later + 1] - total[earlier + 1]) + (lost[later + 1] - lost[earlier + 1])
+    return torch.exp(log_kept), torch.expm1(log_kept).abs()
+
+
+def check_jump(
+    schedule: Schedule, t: int | torch.Tensor, t_prev: int | torch.Tensor | None, like: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """t and t_prev, which is t − 1 where it is None, as tensors shaped to multiply `like`.
+
+    They are on the device of `like`, or on the CPU where that has no float64.
+
+    Raises:
+        ValueError: as in `gather`, or if t_prev is not in −1 … t−1.
+    """
+    t = _steps("t", t, like, 0, schedule.T - 1)
+    if t_prev is None:
+        return t, t - 1
+    t_prev = _steps("t_prev", t_prev, like, -1, schedule.T - 1)
+    if t.device.type == "cpu" and bool((t_prev >= t).any()):
+        raise ValueError(
+            "t_prev must be below t, the step where x_t is; "
+            f"got t_prev={_few(t_prev)} and t={_few(t)}."
+        )
+    return t, t_prev
+
+
+def _steps(name: str, t, like: torch.Tensor, low: int, high: int) -> torch.Tensor:
+    """t as a checked tensor with as many axes as `like`, on its device, or the CPU if that has no float64."""
+    if not like.is_floating_point():
+        raise ValueError(f"x must be a floating-point tensor; got {like.dtype}.")
     t = torch.as_tensor(t)
     if t.is_floating_point() or t.is_complex() or t.dtype == torch.bool:
-        raise ValueError(f"t must hold whole numbers; got dtype {t.dtype}.")
-    if t.device.type == "cpu" and t.numel() and not (0 <= int(t.min()) and int(t.max()) < T):
+        raise ValueError(f"{name} must hold whole numbers; got dtype {t.dtype}.")
+    if t.device.type == "cpu" and t.numel() and not (low <= int(t.min()) and int(t.max()) <= high):
         raise ValueError(
-            f"t must lie in 0 … {T - 1}; got values from {int(t.min())} to {int(t.max())}."
+            f"{name} must lie in {low} … {high}; got values from {int(t.min())} to {int(t.max())}."
         )
     if t.shape != like.shape[: t.ndim]:
         raise ValueError(
-            f"t of shape {list(t.shape)} does not match x of shape {list(like.shape)}: give one int, "
-            f"or one t for each of the {like.shape[0] if like.ndim else 0} samples."
+            f"{name} of shape {list(t.shape)} does not match x of shape {list(like.shape)}: give one int, "
+            f"or one {name} for each of the {like.shape[0] if like.ndim else 0} samples."
         )
-    # On a device without float64 (Apple's MPS) the table is rounded before it moves.
-    table = (
-        values.to(like.dtype).to(like.device)
-        if like.device.type == "mps"
-        else values.to(like.device)
-    )
-    picked = table[t.to(like.device)].to(like.dtype)
-    return picked.reshape(t.shape + (1,) * (like.ndim - t.ndim))
+    device = "cpu" if like.device.type == "mps" else like.device
+    return t.to(device).long().reshape(t.shape + (1,) * (like.ndim - t.ndim))
+
+
+def _few(t: torch.Tensor) -> str:
+    """The one step of t, or the first of several."""
+    first, *others = t.flatten().tolist()
+    if not others:
+        return str(first)
+    return f"[{', '.join(map(str, [first, *others[:4]]))}{', …' if len(others) > 4 else ''}]"
 
 
 def check_like(**tensors: torch.Tensor) -> None:
-    """Raises a ValueError unless all tensors are floating point and of one shape; the names appear in it."""
+    """Raises a ValueError unless all tensors are floating point, finite and of one shape, naming the culprit.
+
+    On a GPU the values are not inspected, because reading them back would stall it.
+    """
     for name, value in tensors.items():
         if not isinstance(value, torch.Tensor) or not value.is_floating_point():
             kind = value.dtype if isinstance(value, torch.Tensor) else type(value).__name__
             raise ValueError(
                 f"{name} must be a floating-point tensor; got {kind}. Images of 0 … 255 go through "
                 "course_utils.data.to_model first."
+            )
+        if value.device.type == "cpu" and not bool(value.isfinite().all()):
+            bad = int((~value.isfinite()).sum())
+            raise ValueError(
+                f"{name} must be finite; {bad} of its {value.numel()} numbers are NaN or infinite."
             )
     (first, model), *others = tensors.items()
     for name, value in others:

@@ -187,7 +187,8 @@ EXERCISE = Exercise(
         "First f at T + 1 points u = 0, 1/T, …, 1. The β_t are T numbers: each lives between two points.",
         "ᾱ_t / ᾱ_{t−1} = 1 − β_t. f(0) cancels in every ratio, even the first, if your grid begins "
         "at u = 0.",
-        "f = cos²(…) on torch.arange(T + 1) / T; beta = 1 − f[1:] / f[:-1]; then clamp(max=beta_max).",
+        "f = torch.cos(…) ** 2, with u = torch.arange(T + 1) / T in it; beta = 1 - f[1:] / f[:-1]; then "
+        "beta.clamp(max=beta_max).",
     ),
     success=(
         "Nichol and Dhariwal's schedule: destruction is spread evenly, and fewer steps are "

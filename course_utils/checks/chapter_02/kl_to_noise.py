@@ -192,7 +192,8 @@ EXERCISE = Exercise(
             "tables hold them?"
         ),
         "μ² = ᾱ_t x0², one number a pixel; σ² = 1−ᾱ_t, the same for all. Then add up axes 1, 2 and 3.",
-        "0.5 * (a * x0**2 + v − 1 − torch.log(v)).sum(dim=(1, 2, 3)) with a = ᾱ_t and v = 1−ᾱ_t.",
+        "a = schedule.alpha_bar[t]; v = 1 - a; then "
+        "0.5 * (a * x0**2 + v - 1 - torch.log(v)).sum(dim=(1, 2, 3)).",
     ),
     success=(
         "This is the ELBO's prior term: nothing in it is learned, so the schedule alone must make it small."

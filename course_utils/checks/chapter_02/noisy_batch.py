@@ -78,7 +78,7 @@ EXERCISE = Exercise(
             "schedule.alpha_bar[t] picks B numbers at once, shape [B]. What shape must they have to "
             "scale whole images?"
         ),
-        "a = schedule.alpha_bar[t][:, None, None, None]; then √a · x0 + √(1−a) · eps.",
+        "a = schedule.alpha_bar[t][:, None, None, None]; then a.sqrt() * x0 + (1 - a).sqrt() * eps.",
     ),
     success="Any moment of a thousand-step chain now costs one line: this is what makes training possible.",
 )

@@ -1,0 +1,445 @@
+"""Chapter 01's exercises, answered in a learner's own words: right answers pass, and mistakes are still named."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from course_utils.checks.chapter_01.logs import AND_ROUNDED
+from course_utils.checks.registry import EXERCISES
+from course_utils.checks.verdict import judge
+
+CHAPTER = {i: exercise for i, exercise in EXERCISES.items() if i.startswith("01")}
+
+# --- right answers, written differently ---------------------------------------------------------------------
+
+
+class Judge:
+    """A right answer to 01.1 that is an object."""
+
+    def __call__(self, log_p, log_q):
+        return torch.stack([log_p, log_q]).softmax(dim=0)[0]
+
+
+def best_by_the_larger(log_p, log_q):
+    top = np.maximum(log_p.numpy(), log_q.numpy())
+    p, q = np.exp(log_p.numpy() - top), np.exp(log_q.numpy() - top)
+    return p / (p + q)
+
+
+def loss_in_numpy(real_logits, fake_logits):
+    real, fake = real_logits.double().numpy(), fake_logits.double().numpy()
+    return np.logaddexp(0, -real).mean() + np.logaddexp(0, fake).mean()
+
+
+def loss_in_a_loop(real_logits, fake_logits):
+    def softplus(a):
+        return a + math.log1p(math.exp(-a)) if a > 0 else math.log1p(math.exp(a))
+
+    real = [softplus(-a.item()) for a in real_logits]
+    fake = [softplus(a.item()) for a in fake_logits]
+    return sum(real) / len(real) + sum(fake) / len(fake)
+
+
+def loss_with_labels(real_logits, fake_logits):
+    entropy = F.binary_cross_entropy_with_logits
+    return entropy(real_logits, torch.ones_like(real_logits)) + entropy(
+        fake_logits, torch.zeros_like(fake_logits)
+    )
+
+
+def losses_with_labels(fake_logits):
+    entropy, ones = F.binary_cross_entropy_with_logits, torch.ones_like(fake_logits)
+    return [-entropy(fake_logits, 0 * ones), entropy(fake_logits, ones)]
+
+
+def losses_in_numpy(fake_logits):
+    a = fake_logits.numpy()
+    return -np.logaddexp(0, a).mean(), np.logaddexp(0, -a).mean()
+
+
+def slopes_by_autograd(logits):
+    a = logits.clone().requires_grad_()
+    return tuple(
+        torch.autograd.grad(loss.sum(), a)[0] for loss in (F.logsigmoid(-a), -F.logsigmoid(a))
+    )
+
+
+def slopes_from_one_sigmoid(logits):
+    D = torch.sigmoid(logits.float())
+    return -D, D - 1
+
+
+def slopes_in_numpy(logits):
+    half = np.tanh(logits.numpy() / 2) / 2  # σ(a) = ½ + ½ tanh(a/2)
+    return [-(0.5 + half), -(0.5 - half)]
+
+
+def counts_in_a_loop(samples, means, radius):
+    counts = [0] * len(means)
+    for x, y in samples.tolist():
+        distance, k = min((math.hypot(x - a, y - b), k) for k, (a, b) in enumerate(means.tolist()))
+        counts[k] += distance <= radius
+    return counts
+
+
+def counts_in_numpy(samples, means, radius):
+    squared = ((samples.numpy()[:, None] - means.numpy()) ** 2).sum(-1)
+    inside = squared.min(1) < radius**2
+    return np.bincount(squared.argmin(1)[inside], minlength=len(means))
+
+
+def counts_by_one_hot(samples, means, radius):
+    distance = torch.cdist(samples.double(), means.double())
+    mine = F.one_hot(distance.argmin(1), len(means)).bool() & (distance <= radius)
+    return mine.double().sum(0)
+
+
+RIGHT = {
+    "01.1": [
+        Judge(),
+        best_by_the_larger,
+        lambda log_p, log_q: 1 / (1 + torch.exp(log_q - log_p)),
+        lambda log_p, log_q: torch.sigmoid(log_p.float() - log_q.float()),
+        lambda log_p, log_q: F.logsigmoid(log_p - log_q).exp(),
+    ],
+    "01.2": [
+        loss_in_numpy,
+        loss_in_a_loop,
+        loss_with_labels,
+        lambda real, fake: F.softplus(torch.neg(real)).mean() + F.softplus(fake).mean(),
+    ],
+    "01.3": [
+        losses_with_labels,
+        losses_in_numpy,
+        lambda a: (-F.softplus(a.double()).mean(), F.softplus(-a.double()).mean()),
+        lambda a: (F.logsigmoid(a).mean() - a.mean(), a.neg().logaddexp(torch.zeros(())).mean()),
+    ],
+    "01.4": [
+        slopes_by_autograd,
+        slopes_from_one_sigmoid,
+        slopes_in_numpy,
+        lambda a: (-1 / (1 + torch.exp(-a)), -1 / (1 + torch.exp(a))),
+    ],
+    "01.5": [counts_in_a_loop, counts_in_numpy, counts_by_one_hot],
+}
+
+
+@pytest.mark.parametrize(
+    ("exercise", "answer"),
+    [
+        pytest.param(EXERCISES[i], f, id=f"{i} {n}")
+        for i, answers in RIGHT.items()
+        for n, f in enumerate(answers)
+    ],
+)
+def test_a_right_answer_passes_however_it_is_written(exercise, answer):
+    verdict = judge(exercise, answer)
+    assert verdict.passed, verdict.text
+
+
+def test_every_exercise_has_at_least_three_right_answers():
+    assert {i: len(answers) >= 3 for i, answers in RIGHT.items()} == dict.fromkeys(CHAPTER, True)
+
+
+# --- wrong answers, written as a learner would and not as the misconception is ------------------------------
+
+
+def plain_best(log_p, log_q):
+    p, q = np.exp(log_p.numpy()), np.exp(log_q.numpy())
+    with np.errstate(invalid="ignore"):
+        return p / (p + q)
+
+
+def verdicts_of_fakes(log_p, log_q):
+    p, q = log_p.exp(), log_q.exp()
+    return 1 - p / (p + q)
+
+
+def plain_loss(real_logits, fake_logits):
+    D = nn_sigmoid(real_logits), nn_sigmoid(fake_logits)
+    return -(torch.log(D[0]).mean() + torch.log(1 - D[1]).mean())
+
+
+def nn_sigmoid(a):
+    return 1 / (1 + torch.exp(-a))
+
+
+def loss_of_probabilities(real_logits, fake_logits):
+    entropy, real, fake = F.binary_cross_entropy, real_logits.sigmoid(), fake_logits.sigmoid()
+    return entropy(real, torch.ones_like(real)) + entropy(fake, torch.zeros_like(fake))
+
+
+def sigmoid_before_the_logits(real_logits, fake_logits):
+    return loss_of_logits_with_labels(real_logits.sigmoid(), 1) + loss_of_logits_with_labels(
+        fake_logits.sigmoid(), 0
+    )
+
+
+def loss_of_logits_with_labels(logits, label):
+    return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
+
+
+def labels_in_one_batch(real_logits, fake_logits):
+    logits = torch.cat([real_logits, fake_logits])
+    labels = torch.cat([torch.ones_like(real_logits), torch.zeros_like(fake_logits)])
+    return F.binary_cross_entropy_with_logits(logits, labels)
+
+
+def helps_the_discriminator(fake_logits):
+    zeros = torch.zeros_like(fake_logits)
+    entropy = F.binary_cross_entropy_with_logits
+    return entropy(fake_logits, zeros), entropy(fake_logits, zeros + 1)
+
+
+def slopes_of_the_mean(logits):
+    a = logits.clone().requires_grad_()
+    return tuple(
+        torch.autograd.grad(loss.mean(), a)[0] for loss in (F.logsigmoid(-a), -F.logsigmoid(a))
+    )
+
+
+def slopes_by_autograd_of_the_plain_loss(logits):
+    a = logits.clone().requires_grad_()
+    D = a.sigmoid()
+    return tuple(
+        torch.autograd.grad(loss.sum(), a, retain_graph=True)[0]
+        for loss in (torch.log(1 - D), -torch.log(D))
+    )
+
+
+def slopes_from_one_grad(logits, copy):
+    a = logits.clone().requires_grad_()
+    F.logsigmoid(-a).sum().backward()
+    first = a.grad.clone() if copy else a.grad
+    F.softplus(-a).sum().backward()
+    return first, a.grad
+
+
+def strays_in_mode_0(samples, means, radius):
+    distance, nearest = torch.cdist(samples, means).min(1)
+    nearest[distance > radius] = 0
+    return torch.bincount(nearest, minlength=len(means))
+
+
+def strays_in_the_last_mode(samples, means, radius):
+    counts = [0] * len(means)
+    for distances in torch.cdist(samples, means):
+        k = int(distances.argmin()) if distances.min() <= radius else -1
+        counts[k] += 1
+    return counts
+
+
+def norm_over_the_modes(samples, means, radius):
+    distance, which = np.linalg.norm(samples[:, None] - means, axis=1), range(len(means))
+    nearest = distance.argmin(1)
+    return [int(((nearest == k) & (distance.min(1) <= radius)).sum()) for k in which]
+
+
+def counted_in_every_mode(samples, means, radius):
+    return [int(((samples - mean).norm(dim=1) <= radius).sum()) for mean in means]
+
+
+def squares_against_radius(samples, means, radius):
+    squared = torch.cdist(samples, means) ** 2
+    return [((squared.argmin(1) == k) & (squared[:, k] <= radius)).sum() for k in range(len(means))]
+
+
+def without_minlength(samples, means, radius):
+    distance, nearest = torch.cdist(samples, means).min(1)
+    return torch.bincount(nearest[distance <= radius])
+
+
+def unique_ones(samples, means, radius):
+    distance, nearest = torch.cdist(samples, means).min(1)
+    return nearest[distance <= radius].unique(return_counts=True)[1]
+
+
+@pytest.mark.parametrize(
+    ("exercise", "answer", "name"),
+    [
+        ("01.1", plain_best, "p and q are computed as themselves, and far away both are 0"),
+        (
+            "01.1",
+            verdicts_of_fakes,
+            "q stands above, where p belongs, and far away p and q have become 0",
+        ),
+        (
+            "01.1",
+            lambda p, q: torch.stack([p, q], -1).softmax(-1)[..., 1],
+            "q stands above, where p belongs",
+        ),
+        (
+            "01.1",
+            lambda p, q: p.numpy() - q.numpy(),
+            "the logit log p − log q is returned instead of D",
+        ),
+        (
+            "01.1",
+            lambda p, q: torch.nan_to_num(p.exp() / (p.exp() + q.exp())),
+            "p and q are computed as themselves, and far away 0/0 is made 0",
+        ),
+        (
+            "01.1",
+            lambda p, q: (p.exp() + 1e-12) / (p.exp() + q.exp() + 2e-12),
+            "far away D is always ½",
+        ),
+        (
+            "01.2",
+            lambda r, f: torch.log1p(torch.exp(-r)).mean() + torch.log1p(torch.exp(f)).mean(),
+            "σ is rounded to 0 or 1, or e^200 to ∞, before the logarithm",
+        ),
+        (
+            "01.2",
+            lambda r, f: -sum(torch.log(x.sigmoid().clamp(min=1e-12)).mean() for x in (r, -f)),
+            "the probability is kept 1e-12 away from 0 before the logarithm",
+        ),
+        (
+            "01.2",
+            lambda r, f: 2 * labels_in_one_batch(r, f),
+            "one mean is taken over all samples, and doubled",
+        ),
+        ("01.2", plain_loss, "σ is rounded to 0 or 1, or e^200 to ∞, before the logarithm"),
+        ("01.2", loss_of_probabilities, "the logarithm is cut off at −100"),
+        ("01.2", sigmoid_before_the_logits, "the sigmoid is applied twice"),
+        (
+            "01.2",
+            labels_in_one_batch,
+            "one mean is taken over all samples instead of one over each half",
+        ),
+        ("01.2", lambda r, f: -plain_loss(r, f), f"the sign is wrong{AND_ROUNDED}"),
+        ("01.2", lambda r, f: loss_in_numpy(f, r), "real and fake are swapped"),
+        (
+            "01.2",
+            lambda r, f: loss_in_numpy(r, f) / 2,
+            "the two halves are averaged instead of added",
+        ),
+        ("01.3", helps_the_discriminator, "the minimax loss has the wrong sign"),
+        ("01.3", lambda a: losses_in_numpy(a)[::-1], "the two losses have changed places"),
+        (
+            "01.3",
+            lambda a: (F.logsigmoid(1 - a).mean(), -F.logsigmoid(a).mean()),
+            "1 is subtracted from the logit instead of from the probability",
+        ),
+        (
+            "01.3",
+            lambda a: (torch.log(1 - nn_sigmoid(a)).mean(), torch.log(nn_sigmoid(a)).mean()),
+            f"the non-saturating loss has the wrong sign{AND_ROUNDED}",
+        ),
+        (
+            "01.3",
+            lambda a: (torch.log(1 - nn_sigmoid(a.double())).mean(), F.softplus(-a).mean()),
+            "D is rounded to 1 before log(1−D) is taken",
+        ),
+        (
+            "01.3",
+            lambda a: ((1 - F.logsigmoid(a)).mean(), F.softplus(-a).mean()),
+            "1−log D stands where log(1−D) belongs",
+        ),
+        (
+            "01.4",
+            lambda a: slopes_from_one_grad(a, copy=True),
+            "the slope of the first loss was added to the second: backward() adds up in a.grad",
+        ),
+        (
+            "01.4",
+            lambda a: slopes_from_one_grad(a, copy=False),
+            "both are the sum of the two slopes, as if read from one a.grad after two backward()",
+        ),
+        (
+            "01.4",
+            slopes_of_the_mean,
+            "the slopes are those of the mean, smaller by the number of samples",
+        ),
+        (
+            "01.4",
+            slopes_by_autograd_of_the_plain_loss,
+            "it goes through a sigmoid that has been rounded to 1, so that 1/(1−D) is 1/0",
+        ),
+        ("01.4", lambda a: (nn_sigmoid(a), 1 - nn_sigmoid(a)), "both signs are wrong"),
+        (
+            "01.4",
+            lambda a: [-nn_sigmoid(a) * (1 - nn_sigmoid(a))] * 2,
+            "only the sigmoid is differentiated, not the logarithm around it",
+        ),
+        ("01.5", counted_in_every_mode, "a sample counts for every mode within the radius"),
+        ("01.5", squares_against_radius, "the squared distance is compared with the radius"),
+        (
+            "01.5",
+            lambda s, m, r: counts_in_numpy(s, m, r**2),
+            "the distance is compared with the squared radius",
+        ),
+        (
+            "01.5",
+            strays_in_mode_0,
+            "samples that belong to no mode are counted for the first one",
+        ),
+        (
+            "01.5",
+            strays_in_the_last_mode,
+            "samples that belong to no mode are counted for the last one",
+        ),
+        (
+            "01.5",
+            norm_over_the_modes,
+            "the distance is summed over the modes, not over the two coordinates",
+        ),
+        ("01.5", lambda s, m, r: torch.zeros(len(m)), None),
+        ("01.5", without_minlength, "the counts end at the last mode that has a sample"),
+        ("01.5", unique_ones, "modes without a sample are left out"),
+        (
+            "01.5",
+            lambda s, m, r: counts_in_numpy(s, m, r) / len(s),
+            "shares are returned instead of counts",
+        ),
+    ],
+)
+def test_a_mistake_is_named_however_it_is_written(exercise, answer, name):
+    assert judge(EXERCISES[exercise], answer).misconception == name
+
+
+# --- the references, against something independent of them --------------------------------------------------
+
+
+def cases(exercise_id):
+    return [pytest.param(*case.arguments, id=case.says) for case in EXERCISES[exercise_id].cases()]
+
+
+@pytest.mark.parametrize(("log_p", "log_q"), cases("01.1"))
+def test_no_other_verdict_costs_less_than_the_best_one(log_p, log_q):
+    """p log D + q log(1−D) has its maximum over D there."""
+    D = EXERCISES["01.1"].reference(log_p, log_q)
+    p, q = torch.softmax(torch.stack([log_p, log_q]), 0)  # what matters is their ratio
+    value = p * D.log() + q * (1 - D).log()
+    for other in (0.999 * D, D + 0.001 * (1 - D)):
+        assert (p * other.log() + q * (1 - other).log() < value).all()
+
+
+@pytest.mark.parametrize(("real", "fake"), cases("01.2"))
+def test_the_loss_is_torch_s(real, fake):
+    expected = loss_with_labels(real.double(), fake.double()).item()
+    assert EXERCISES["01.2"].reference(real, fake) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("logits", [case.arguments[0] for case in EXERCISES["01.3"].cases()])
+def test_the_losses_are_torch_s(logits):
+    expected = [x.item() for x in losses_with_labels(logits.double())]
+    assert EXERCISES["01.3"].reference(logits) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("logits", [case.arguments[0] for case in EXERCISES["01.4"].cases()])
+def test_the_slopes_are_autograd_s(logits):
+    for ours, expected in zip(
+        EXERCISES["01.4"].reference(logits), slopes_by_autograd(logits), strict=True
+    ):
+        np.testing.assert_allclose(ours, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("samples", "means", "radius"), cases("01.5"))
+def test_no_sample_lies_so_near_a_border_that_rounding_decides(samples, means, radius):
+    distance = torch.cdist(samples.double(), means.double())
+    first, second = distance.topk(2, dim=1, largest=False).values.T
+    assert (first - radius).abs().min() > 1e-4
+    assert (second - first).min() > 1e-4
