@@ -72,11 +72,11 @@ def test_a_step_is_adam_on_the_simple_loss(prediction):
         eps = torch.randn(8, 2, generator=generator)
         errors = squared_error(twin, SHORT, x0, t, eps, prediction)
         assert torch.equal(step.t, t)
-        assert torch.equal(step.losses, errors.detach())
+        torch.testing.assert_close(step.losses, errors.detach())
         optimizer.zero_grad()
         errors.mean().backward()
         optimizer.step()
-    assert same(weights_of(model), weights_of(twin))
+    torch.testing.assert_close(weights_of(model), weights_of(twin))
 
 
 def test_seeds_decide_everything():
