@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
+from written_answers import assert_three_for_each_exercise, each
 
 from course_utils.checks.chapter_01.logs import AND_ROUNDED
 from course_utils.checks.registry import EXERCISES
 from course_utils.checks.verdict import judge
-
-CHAPTER = {i: exercise for i, exercise in EXERCISES.items() if i.startswith("01")}
 
 # --- right answers, written differently ---------------------------------------------------------------------
 
@@ -127,21 +126,14 @@ RIGHT = {
 }
 
 
-@pytest.mark.parametrize(
-    ("exercise", "answer"),
-    [
-        pytest.param(EXERCISES[i], f, id=f"{i} {n}")
-        for i, answers in RIGHT.items()
-        for n, f in enumerate(answers)
-    ],
-)
+@each(RIGHT)
 def test_a_right_answer_passes_however_it_is_written(exercise, answer):
     verdict = judge(exercise, answer)
     assert verdict.passed, verdict.text
 
 
 def test_every_exercise_has_at_least_three_right_answers():
-    assert {i: len(answers) >= 3 for i, answers in RIGHT.items()} == dict.fromkeys(CHAPTER, True)
+    assert_three_for_each_exercise(RIGHT, "01")
 
 
 # --- wrong answers, written as a learner would and not as the misconception is ------------------------------

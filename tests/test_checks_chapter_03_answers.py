@@ -3,14 +3,11 @@
 import math
 
 import numpy as np
-import pytest
 import torch
+from written_answers import assert_three_for_each_exercise, each
 
-from course_utils.checks.registry import EXERCISES
 from course_utils.checks.verdict import judge
 from course_utils.diffusion import posterior
-
-CHAPTER = {i: exercise for i, exercise in EXERCISES.items() if i.startswith("03")}
 
 # --- right answers, written differently ---------------------------------------------------------------------
 
@@ -207,18 +204,11 @@ RIGHT = {
 }
 
 
-@pytest.mark.parametrize(
-    ("exercise", "answer"),
-    [
-        pytest.param(EXERCISES[i], f, id=f"{i} {n}")
-        for i, answers in RIGHT.items()
-        for n, f in enumerate(answers)
-    ],
-)
+@each(RIGHT)
 def test_a_right_answer_passes_however_it_is_written(exercise, answer):
     verdict = judge(exercise, answer)
     assert verdict.passed, verdict.text
 
 
 def test_every_exercise_has_at_least_three_right_answers():
-    assert {i: len(answers) >= 3 for i, answers in RIGHT.items()} == dict.fromkeys(CHAPTER, True)
+    assert_three_for_each_exercise(RIGHT, "03")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 from torch.nn.functional import mse_loss
+from written_answers import assert_three_for_each_exercise, each
 
-from course_utils.checks import chapter_04
 from course_utils.checks.registry import EXERCISES
 from course_utils.checks.verdict import judge
 from course_utils.diffusion import forward, objective, posterior
@@ -292,19 +292,11 @@ RIGHT = {
 }
 
 
-@pytest.mark.parametrize(
-    ("exercise", "answer"),
-    [
-        pytest.param(EXERCISES[i], f, id=f"{i} {n}")
-        for i, answers in RIGHT.items()
-        for n, f in enumerate(answers)
-    ],
-)
+@each(RIGHT)
 def test_a_right_answer_passes_however_it_is_written(exercise, answer):
     verdict = judge(exercise, answer)
     assert verdict.passed, verdict.text
 
 
 def test_every_exercise_has_at_least_three_right_answers():
-    assert list(RIGHT) == [exercise.id for exercise in chapter_04.EXERCISES]
-    assert all(len(answers) >= 3 for answers in RIGHT.values())
+    assert_three_for_each_exercise(RIGHT, "04")

@@ -6,13 +6,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from written_answers import assert_three_for_each_exercise, each
 
 from course_utils.checks.chapter_05.material import Network
 from course_utils.checks.registry import EXERCISES
 from course_utils.checks.verdict import judge
 from course_utils.diffusion import forward, mlp, objective, posterior, samplers
-
-CHAPTER = {i: exercise for i, exercise in EXERCISES.items() if i.startswith("05")}
 
 # --- right answers, written differently ---------------------------------------------------------------------
 
@@ -153,21 +152,14 @@ RIGHT = {
 }
 
 
-@pytest.mark.parametrize(
-    ("exercise", "answer"),
-    [
-        pytest.param(EXERCISES[i], f, id=f"{i} {n}")
-        for i, answers in RIGHT.items()
-        for n, f in enumerate(answers)
-    ],
-)
+@each(RIGHT)
 def test_a_right_answer_passes_however_it_is_written(exercise, answer):
     verdict = judge(exercise, answer)
     assert verdict.passed, verdict.text
 
 
 def test_every_exercise_has_at_least_three_right_answers():
-    assert {i: len(answers) >= 3 for i, answers in RIGHT.items()} == dict.fromkeys(CHAPTER, True)
+    assert_three_for_each_exercise(RIGHT, "05")
 
 
 # --- wrong answers, written as a learner would and not as the misconception is ------------------------------

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from devices import on_every_device
+from draws import normal
 from scipy import integrate, stats
 
 from course_utils.data import grid_of_gaussians, mixture, ring_of_gaussians
@@ -17,10 +18,6 @@ from course_utils.evaluate import (
     mode_coverage,
     share_estimate,
 )
-
-
-def normal(*shape, seed=0):
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 def between_normals(shift, s):

@@ -86,8 +86,8 @@ def test_light_enough_to_load_and_cells_short_enough_to_read(path):
 
 
 def _too_long(cell) -> bool:
-    """Over 30 lines of code, or 65 where the cell shows functions of the library with their docstrings."""
-    limit = 65 if cell.metadata.get("course", {}).get("source") else 30
+    """Over 30 lines of code, or 45 where the cell shows functions of the library with their docstrings."""
+    limit = 45 if cell.metadata.get("course", {}).get("source") else 30
     return cell.cell_type == "code" and len(cell.source.splitlines()) > limit
 
 

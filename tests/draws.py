@@ -1,0 +1,8 @@
+"""Random numbers for tests, the same in every run."""
+
+import torch
+
+
+def normal(*shape, seed=0, dtype=torch.float64):
+    """Standard normal numbers in double precision, unless asked for another."""
+    return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
