@@ -1,15 +1,28 @@
-"""Ancestral sampling against diffusers, and against data whose exact network is known."""
+"""The samplers against data whose exact network is known, and what they take and refuse.
+
+Every option against diffusers is in test_samplers_parity.py.
+"""
+
+from functools import partial
 
 import pytest
 import torch
 from devices import on_every_device
-from diffusers import DDPMScheduler
 from diffusers_in_double import ddpm_scheduler
 
 from course_utils.diffusion import schedule
-from course_utils.diffusion.objective import PREDICTIONS, VARIANCES, to_x0_eps
+from course_utils.diffusion.forward import q_sample
+from course_utils.diffusion.objective import PREDICTIONS, VARIANCES, target, to_x0_eps
 from course_utils.diffusion.posterior import posterior_weights, q_posterior
-from course_utils.diffusion.samplers import ddpm, ddpm_step
+from course_utils.diffusion.samplers import (
+    ddim,
+    ddim_invert,
+    ddim_step,
+    ddpm,
+    ddpm_step,
+    dynamic_threshold,
+    timesteps,
+)
 from course_utils.evaluate import mean_estimate
 
 DOUBLE = torch.float64
@@ -21,7 +34,12 @@ every_option = pytest.mark.parametrize(
 
 
 def normal(*shape, seed=0, dtype=torch.float32):
-    return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
+
+def tanh(x, t):
+    """A network that is not linear."""
+    return torch.tanh(x)
 
 
 def their_step(scheduler, output, t, x_t, seed):
@@ -45,30 +63,6 @@ def test_every_step_is_that_of_diffusers(name, prediction, variance):
         torch.testing.assert_close(step.x, right.prev_sample, **close)
         torch.testing.assert_close(step.x0, right.pred_original_sample, **close)
         assert step.t == t
-
-
-@every_option
-@pytest.mark.parametrize("name", ["linear", "scaled_linear"])
-def test_diffusers_in_single_precision(name, prediction, variance):
-    """As it is, where its 1 − ᾱ has digits enough: not in the first steps. The output is a good network's."""
-    theirs = DDPMScheduler(
-        beta_schedule=name,
-        clip_sample=False,
-        prediction_type=THEIRS[prediction],
-        variance_type=FIXED[variance],
-    )
-    made = schedule.from_beta(theirs.betas.double())
-    x0, eps = normal(2, 2, 3, 4, 4)
-    for t in (0, 100, 250, 500, 750, 998, 999):
-        x_t = theirs.add_noise(x0, eps, torch.tensor([t]))
-        output = {"eps": eps, "x0": x0, "v": theirs.get_velocity(x0, eps, torch.tensor([t]))}
-        output = output[prediction] + 0.1 * normal(2, 3, 4, 4, seed=5)
-        noise = normal(2, 3, 4, 4, seed=t)
-        step = ddpm_step(
-            made, output, t, x_t, noise=noise, prediction=prediction, variance=variance
-        )
-        right = their_step(theirs, output, t, x_t, seed=t)
-        torch.testing.assert_close(step.x, right.prev_sample, rtol=0, atol=1e-5)
 
 
 def test_whole_loops_agree_with_diffusers():
@@ -100,7 +94,7 @@ def test_a_step_is_a_draw_from_the_posterior(prediction, variance):
         x0, _ = to_x0_eps(made, output, x_t, t, prediction)
         mean, tilde = q_posterior(made, x0, x_t, t)
         sigma2 = tilde if variance == "posterior" else made.beta[t]
-        assert torch.equal(step.x0, x0)
+        torch.testing.assert_close(step.x0, x0, rtol=1e-12, atol=1e-12)
         right = mean + sigma2.sqrt() * noise if t else x0
         torch.testing.assert_close(step.x, right, rtol=1e-12, atol=1e-12)
 
@@ -223,14 +217,323 @@ def test_sampling_keeps_no_graph_and_leaves_the_noise_as_it_was():
     assert torch.equal(x_T, before)
 
 
-def test_a_network_that_answers_in_another_shape_is_refused():
-    with pytest.raises(ValueError, match="needs the shape of"):
-        list(ddpm(lambda x, t: x[:1], normal(6, 2), schedule.linear(5)))
+@on_every_device
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_any_shape_dtype_and_device(device, dtype):
+    made = schedule.linear(20, 0.01, 0.3)
+    for shape in ((), (5,), (2, 3, 4, 5, 6)):
+        x_T = normal(*shape, dtype=dtype).to(device)
+        for loop in (
+            partial(ddpm, steps=7),
+            partial(ddim, steps=7, eta=0.5),
+            partial(ddim_invert, steps=7),
+        ):
+            for prediction in PREDICTIONS:
+                *_, last = loop(lambda x, t: 0.5 * x, x_T, made, prediction=prediction)
+                assert (last.x.shape, last.x.dtype, last.x.device) == (x_T.shape, dtype, x_T.device)
+                assert (last.x0.shape, last.x0.dtype) == (x_T.shape, dtype)
+                assert last.x.isfinite().all()
 
 
-def test_unknown_options_are_refused():
-    x = normal(4, 2)
-    with pytest.raises(ValueError, match="variance must be one of 'posterior', 'beta'; got 'big'"):
-        ddpm_step(schedule.linear(5), x, 2, x, noise=x, variance="big")
-    with pytest.raises(ValueError, match="prediction must be one of 'eps', 'x0', 'v'; got 'n'"):
-        ddpm_step(schedule.linear(5), x, 2, x, noise=x, prediction="n")
+def test_a_batch_is_one_image_after_the_other():
+    made = schedule.linear(20, 0.01, 0.3)
+    x_T, noises = normal(4, 3, 2), normal(7, 4, 3, 2, seed=1)
+    *_, together = ddpm(tanh, x_T, made, steps=7, noises=noises, clip=dynamic_threshold)
+    for k in range(4):
+        *_, alone = ddpm(
+            tanh, x_T[k : k + 1], made, steps=7, noises=noises[:, k : k + 1], clip=dynamic_threshold
+        )
+        torch.testing.assert_close(alone.x[0], together.x[k])
+
+
+def test_a_network_may_answer_in_another_dtype():
+    x_T = normal(6, 2)
+    *_, last = ddim(lambda x, t: tanh(x, t).bfloat16(), x_T, schedule.linear(), prediction="x0")
+    assert last.x.dtype == torch.float32
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_a_gpu_is_never_waited_for(prediction):
+    made = schedule.linear()
+    x_T = normal(6, 2).cuda()
+    generator = torch.Generator("cuda").manual_seed(1)
+    options = {"prediction": prediction, "steps": 20, "clip": 1.0, "generator": generator}
+    loops = [ddpm(tanh, x_T, made, **options), ddim(tanh, x_T, made, eta=0.5, **options)]
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for loop in loops:
+            for _ in loop:
+                pass
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_noise_may_be_given_or_drawn():
+    made = schedule.linear(10)
+    x_T = normal(6, 2)
+    generator = torch.Generator().manual_seed(3)
+    noises = [torch.randn(6, 2, generator=generator) for _ in range(9)]
+    for loop in (ddpm, partial(ddim, eta=1.0, steps=None)):
+        *_, drawn = loop(tanh, x_T, made, generator=torch.Generator().manual_seed(3))
+        for given in (noises, torch.stack(noises), iter(noises), [*noises, normal(6, 2)]):
+            *_, last = loop(tanh, x_T, made, noises=given)
+            assert torch.equal(last.x, drawn.x)
+    state = torch.get_rng_state()
+    list(ddim(tanh, x_T, made, steps=5))  # with eta = 0 nothing is drawn
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+# --- DDIM ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize("steps", [None, 10, [85, 84, 30, 2]])
+def test_ddim_with_eta_1_is_ddpm(prediction, steps):
+    made = schedule.linear(100, 1e-3, 0.1)
+    x_T, noises = normal(6, 2, dtype=DOUBLE), normal(99, 6, 2, seed=1, dtype=DOUBLE)
+    options = {"steps": steps, "prediction": prediction, "noises": noises}
+    ancestral = ddpm(tanh, x_T, made, **options)
+    implicit = ddim(tanh, x_T, made, eta=1.0, **options)
+    for a, b in zip(ancestral, implicit, strict=True):
+        torch.testing.assert_close(a.x, b.x, rtol=1e-9, atol=1e-9)
+        assert (a.t, a.t_prev) == (b.t, b.t_prev)
+
+
+def test_the_step_and_the_loop_of_ddim_agree():
+    made = schedule.linear(10)
+    x, noises = normal(6, 2), normal(4, 6, 2, seed=1)
+    options = {
+        "eta": 0.5,
+        "clip": 1.0,
+        "final_alpha_bar": made.alpha_bar[0],
+        "eps_from_clipped": True,
+    }
+    for k, step in enumerate(ddim(tanh, x, made, steps=[8, 5, 3], noises=noises, **options)):
+        alone = ddim_step(
+            made, tanh(x, step.t), step.t, x, t_prev=step.t_prev, noise=noises[k], **options
+        )
+        assert torch.equal(step.x, alone.x)
+        x = step.x
+
+
+def test_only_the_way_to_the_clean_image_draws_no_noise():
+    made = schedule.linear(10)
+    x_t, output = normal(2, 5, 2)
+    assert torch.equal(
+        ddim_step(made, output, 3, x_t, t_prev=-1, eta=1.0).x,
+        ddim_step(made, output, 3, x_t, t_prev=-1, eta=0.0).x,
+    )
+    # Where noise is left at the end, eta has its part of it.
+    end = {"t_prev": -1, "eta": 1.0, "final_alpha_bar": made.alpha_bar[0]}
+    quiet, loud = (
+        ddim_step(made, output, 3, x_t, noise=c * torch.ones(5, 2), **end).x for c in (0, 1)
+    )
+    right = ddim_step(made, output, 3, x_t, t_prev=0, eta=1.0, noise=torch.ones(5, 2)).x
+    torch.testing.assert_close(loud, right)
+    assert not torch.equal(quiet, loud)
+
+
+def ends(loop, model, made, draws, **options):
+    """Mean and variance of the samples. For a linear network the sample is linear in x_T and in all noises, so each
+    of them alone, as one row of a batch, tells its share."""
+    alone = torch.eye(draws + 2, dtype=DOUBLE)[
+        1:
+    ]  # row 0 has no noise at all; [draws + 1, draws + 2]
+    *_, last = loop(model, alone[0], made, noises=alone[1:], **options)
+    return last.x[0].item(), (last.x[1:] - last.x[0]).square().sum().item()
+
+
+@pytest.mark.parametrize("variance", VARIANCES)
+def test_the_loop_of_ddpm_does_what_its_chain_does(variance):
+    made = schedule.linear(50, 1e-3, 0.2)
+    right = end_of_the_chain(made, 0.7, 0.25, variance)
+    got = ends(ddpm, exact_eps(made, 0.7, 0.25), made, 49, variance=variance)
+    assert got == pytest.approx(right, rel=1e-12)
+
+
+def angles(made, ts, s2):
+    """Data N(0, s2) at t are √s2 √ᾱ times one normal number and √(1−ᾱ) times another: the angle of that pair."""
+    a, b = made.alpha_bar[ts], made.one_minus_alpha_bar[ts]
+    return torch.cat([torch.atan2(b.sqrt(), (a * s2).sqrt()), torch.zeros(1, dtype=DOUBLE)])
+
+
+@pytest.mark.parametrize("steps", [1, 2, 10, 50, 1000])
+@pytest.mark.parametrize("s2", [0.04, 1.0, 4.0])
+def test_ddim_turns_a_gaussian_into_the_data_by_the_cosines_of_its_steps(s2, steps):
+    """With the exact network each step multiplies x − E[x] by cos Δψ √(Var x_{t_prev} / Var x_t), ψ the angle above.
+
+    For x0 and eps are √s2 cos ψ and sin ψ times (x − E[x]) / √Var x_t, and the step adds them up as they stand at
+    t_prev: cos ψ_prev cos ψ + sin ψ_prev sin ψ. So what is lost of the variance is Σ Δψ², which falls as 1 / steps.
+    """
+    made, mean = schedule.linear(), 0.7
+    ts = timesteps(made, steps, spacing="trailing")
+    a, b = made.alpha_bar[-1].item(), made.one_minus_alpha_bar[-1].item()
+    shrunk = angles(made, ts, s2).diff().cos().prod().item() * (s2 / (a * s2 + b)) ** 0.5
+    got = ends(ddim, exact_eps(made, mean, s2), made, 0, steps=ts)
+    assert got == pytest.approx((mean - shrunk * a**0.5 * mean, shrunk**2), rel=1e-11)
+    if steps == 1000:
+        assert got == pytest.approx((mean, s2), rel=0.02)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
+def test_ddim_gives_back_mean_and_variance_ever_better_with_more_steps(eta):
+    mean, s2 = 0.7, 0.25
+    made = schedule.linear()
+    network = exact_eps(made, mean, s2)
+    errors = []
+    for steps in (10, 50, 250, 1000):
+        got_mean, got_variance = ends(
+            ddim, network, made, steps - 1, steps=steps, eta=eta, spacing="trailing"
+        )
+        assert got_mean == pytest.approx(mean, abs=0.01)
+        errors.append(abs(got_variance / s2 - 1))
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 0.02
+    x_T = normal(20_000, 1, seed=1, dtype=DOUBLE)
+    generator = torch.Generator().manual_seed(2)
+    *_, last = ddim(network, x_T, made, eta=eta, generator=generator, spacing="trailing")
+    right_mean, right_variance = ends(ddim, network, made, 49, eta=eta, spacing="trailing")
+    for values, right in ((last.x, right_mean), ((last.x - right_mean) ** 2, right_variance)):
+        seen = mean_estimate(values)
+        assert abs(seen.value - right) < seen.high - seen.low
+
+
+# --- back up to the noise -----------------------------------------------------------------------------------
+
+
+def there_and_back(model, x0, made, iterations, **options):
+    *_, up = ddim_invert(model, x0, made, iterations=iterations, **options)
+    *_, down = ddim(model, up.x, made, **options)
+    return (down.x - x0).abs().max().item(), up.x
+
+
+@pytest.mark.parametrize("spacing", ["leading", "trailing"])
+def test_inversion_comes_back_closer_with_more_steps(spacing):
+    made = schedule.linear()
+    network = exact_eps(made, 0.1, 0.25)
+    x0 = 0.1 + 0.5 * normal(6, 2, dtype=DOUBLE)
+    errors = [
+        there_and_back(network, x0, made, 1, steps=steps, spacing=spacing)[0]
+        for steps in (10, 50, 250, 1000)
+    ]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 0.02 < errors[0]
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+@pytest.mark.parametrize("final", [1.0, 0.9999])
+def test_inversion_with_iterations_undoes_every_step(prediction, final):
+    made = schedule.linear()
+    eps_network = exact_eps(made, 0.1, 0.25)
+
+    def network(x, t):
+        eps = eps_network(x, t)
+        x0, _ = to_x0_eps(made, eps, x, t)
+        return target(made, x0, t, eps, prediction)
+
+    x0 = 0.1 + 0.5 * normal(6, 2, dtype=DOUBLE)
+    options = {"steps": 20, "prediction": prediction, "final_alpha_bar": final}
+    errors = [there_and_back(network, x0, made, n, **options)[0] for n in (1, 3, 9, 60)]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 1e-10 < 1e-2 < errors[0]
+    ups = list(ddim_invert(network, x0, made, iterations=60, **options))
+    downs = list(ddim(network, ups[-1].x, made, **options))
+    assert [(step.t, step.t_prev) for step in ups] == [(step.t, step.t_prev) for step in downs][
+        ::-1
+    ]
+    for up, down in zip(ups, downs[-2::-1], strict=False):
+        torch.testing.assert_close(up.x, down.x, rtol=0, atol=1e-9)
+
+
+def test_inversion_finds_the_noise_that_made_a_sample():
+    made = schedule.linear()
+    x_T = normal(6, 2, dtype=DOUBLE)
+    *_, down = ddim(tanh, x_T, made, prediction="x0")
+    *_, up = ddim_invert(tanh, down.x, made, prediction="x0", iterations=80)
+    torch.testing.assert_close(up.x, x_T, rtol=0, atol=1e-6)
+
+
+# --- which steps, clipping, schedules with no or with full noise ---------------------------------------------
+
+
+def test_the_steps_that_are_visited():
+    made = schedule.linear(10)
+    assert timesteps(made) == list(range(9, -1, -1))
+    assert timesteps(made, 3) == [6, 3, 0]
+    assert timesteps(made, 3, offset=1) == [7, 4, 1]
+    assert timesteps(made, 3, spacing="trailing") == [9, 6, 2]
+    assert timesteps(made, torch.tensor([8, 3])) == [8, 3]
+    for kept in ([5], (9, 0), range(9, 0, -4)):
+        steps = list(ddpm(tanh, normal(3, 2), made, steps=kept))
+        assert [step.t for step in steps] == list(kept)
+        assert [step.t_prev for step in steps] == [*list(kept)[1:], -1]
+
+
+def test_clipping_acts_on_x0():
+    made = schedule.linear(10)
+    x_t = 3 * normal(4, 5, 2)
+    for step_of in (ddpm_step, ddim_step):
+        free = step_of(made, x_t, 4, x_t, prediction="x0", noise=x_t)
+        bound = step_of(made, x_t, 4, x_t, prediction="x0", noise=x_t, clip=0.5)
+        squared = step_of(made, x_t, 4, x_t, prediction="x0", noise=x_t, clip=torch.square)
+        assert torch.equal(free.x0, x_t)
+        assert torch.equal(bound.x0, x_t.clamp(-0.5, 0.5))
+        assert torch.equal(squared.x0, x_t**2)
+    clipped, agreed = (
+        ddim_step(made, x_t, 4, x_t, prediction="x0", clip=0.5, eps_from_clipped=c)
+        for c in (False, True)
+    )
+    _, eps = to_x0_eps(made, x_t.clamp(-0.5, 0.5), x_t, 4, "x0")
+    right = q_sample(made, x_t.clamp(-0.5, 0.5), 3, eps)
+    torch.testing.assert_close(agreed.x, right)
+    assert not torch.allclose(clipped.x, right)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_dynamic_thresholding_by_its_definition(dtype):
+    x0 = torch.linspace(-2, 2, 41, dtype=dtype).expand(2, 41) * torch.tensor(
+        [[1], [0.3]], dtype=dtype
+    )
+    out = dynamic_threshold(x0, quantile=0.9, largest=1.7)
+    # |x0| sorted: 0, .1, .1, .2, .2, …, 2, 2: its quantile 0.9 is 1.8, more than the largest allowed.
+    torch.testing.assert_close(out[0], x0[0].clamp(-1.7, 1.7) / 1.7)
+    assert torch.equal(out[1], x0[1])  # within ±1 already
+    assert out.dtype == dtype
+    assert torch.equal(dynamic_threshold(x0[:, 0]), x0[:, 0].clamp(-1, 1))  # [B]
+    with pytest.raises(ValueError, match=r"quantile ≤ 1 ≤ largest; got quantile=0.9, largest=0.5"):
+        dynamic_threshold(x0, quantile=0.9, largest=0.5)
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_steps_that_add_no_noise_change_nothing(prediction):
+    """β = 0 up to t = 1: x_1 is x_0 already, and 1 − ᾱ = 0 stands under fractions."""
+    made = schedule.from_beta([0.0, 0.0, 0.3, 0.6])
+    x0 = normal(5, 2, dtype=DOUBLE)
+    output = {"eps": x0, "x0": x0, "v": x0}[prediction]
+    for t_prev in (0, -1):
+        for step_of in (
+            ddpm_step,
+            partial(ddim_step, eta=1.0),
+            partial(ddim_step, eps_from_clipped=True),
+        ):
+            step = step_of(made, output, 1, x0, t_prev=t_prev, prediction=prediction, noise=x0)
+            assert torch.equal(step.x, x0)
+    for loop in (ddim, ddim_invert):
+        for final in (1.0, 0.9):
+            *_, last = loop(
+                tanh, x0, made, steps=None, prediction=prediction, final_alpha_bar=final
+            )
+            assert last.x.isfinite().all()
+
+
+@pytest.mark.parametrize("prediction", ["x0", "v"])
+def test_a_schedule_that_ends_in_pure_noise(prediction):
+    made = schedule.zero_terminal_snr(schedule.linear(10))
+    x_T = normal(5, 2, dtype=DOUBLE)
+    for loop in (ddpm, partial(ddim, steps=None), partial(ddim_invert, steps=None)):
+        *_, last = loop(tanh, x_T, made, prediction=prediction)
+        assert last.x.isfinite().all()
+        with pytest.raises(ValueError, match=r"at t = 9 nothing .* must predict 'v' or 'x0'"):
+            loop(tanh, x_T, made)
+    list(ddpm(tanh, x_T, made, steps=[8, 4, 0]))  # eps, but not from the last step

@@ -135,6 +135,26 @@ def cosine(T: int = 1000, s: float = 0.008, beta_max: float = 0.999) -> Schedule
     return from_beta(beta.clamp(max=beta_max))
 
 
+def zero_terminal_snr(schedule: Schedule) -> Schedule:
+    """The schedule changed so that its last step leaves nothing of the image (Lin et al. 2023, algorithm 1).
+
+    √ᾱ is moved down until its last value is 0, then stretched until its first is what it was. So ᾱ_{T−1} = 0,
+    and a model must predict v or x0: at the last step eps says nothing about the image.
+
+    Raises:
+        ValueError: if no step after the first adds noise.
+    """
+    signal = schedule.alpha_bar.sqrt()
+    # What step t takes from √ᾱ: √ᾱ_{t−1} (1 − √α_t), written without a difference.
+    taken = signal[:-1] * schedule.beta[1:] / (1 + schedule.alpha[1:].sqrt())  # [T − 1]
+    # What step t and all later ones take: √ᾱ_{t−1} − √ᾱ_{T−1}, the moved √ᾱ_{t−1}.
+    left = taken.flip(0).cumsum(0).flip(0)
+    if not bool((left > 0).any()):
+        raise ValueError("zero_terminal_snr needs a schedule that adds noise after its first step.")
+    share = torch.where(left > 0, taken / left, 0.0)  # the same after stretching
+    return from_beta(torch.cat([schedule.beta[:1], share * (2 - share)]))  # 1 − (1 − share)²
+
+
 def gather(values: torch.Tensor, t: int | torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """values[t], shaped to multiply `like`: one number per leading index of t.
 

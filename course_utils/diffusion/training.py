@@ -1,7 +1,9 @@
-"""The training loop. It yields its state after every step; plotting and logging stay with the caller."""
+"""The training loop. It yields its state after every step; plotting, logging and saving stay with the caller."""
 
+import copy
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import count, islice
 
 import torch
 
@@ -14,8 +16,8 @@ class TrainStep:
     """What one step of training saw.
 
     Attributes:
-        step: its number, from 0.
-        loss: the mean over the batch, one number.
+        step: its number; the first step ever is 0.
+        loss: the mean over all samples of the step, one number.
         t: the steps of noise that were drawn, [B].
         losses: the squared error of each sample, [B].
     """
@@ -26,6 +28,47 @@ class TrainStep:
     losses: torch.Tensor
 
 
+class EMA:
+    """A copy of the model whose weights are an exponential moving average of those during training.
+
+    After each step θ_ema ← d θ_ema + (1 − d) θ. At first its memory is short, d = (1 + n) / (10 + n) after n
+    updates, so that the random weights of the start are soon forgotten.
+
+    Attributes:
+        model: the averaged model, in evaluation mode and without gradients.
+        decay: the largest d.
+        updates: n.
+    """
+
+    def __init__(self, model: torch.nn.Module, decay: float = 0.999):
+        if not 0 <= decay < 1:
+            raise ValueError(f"decay must be in [0, 1); got {decay}.")
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.decay = decay
+        self.updates = 0
+
+    @torch.no_grad()
+    def update(self, model: torch.nn.Module) -> None:
+        """Take in the weights after one more step."""
+        d = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        # For all weights at once: ours + (1 − d) (theirs − ours).
+        torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), 1 - d)
+        for ours, theirs in zip(self.model.buffers(), model.buffers(), strict=True):
+            ours.copy_(theirs)
+        self.updates += 1
+
+
+def warm_up(lr: float, steps: int) -> Callable[[int], float]:
+    """The learning rate that grows evenly to lr over the first steps, as a function of the step.
+
+    Raises:
+        ValueError: if steps < 1.
+    """
+    if steps < 1:
+        raise ValueError(f"warm_up needs at least 1 step; got {steps}.")
+    return lambda step: lr * min(1.0, (step + 1) / steps)
+
+
 def train(
     model: torch.nn.Module,
     batches: Iterable[torch.Tensor],
@@ -33,40 +76,104 @@ def train(
     *,
     lr: float | Callable[[int], float] = 1e-3,
     prediction: str = "eps",
+    draw_t: Callable[[int], torch.Tensor] | None = None,
     generator: torch.Generator | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
+    ema: EMA | None = None,
+    max_norm: float | None = None,
+    accumulate: int = 1,
+    start: int = 0,
 ) -> Iterator[TrainStep]:
-    """One step of Adam for each batch (Ho et al. 2020, algorithm 1). Ends when the batches do.
+    """One step of the optimizer for each batch (Ho et al. 2020, algorithm 1). Ends when the batches do.
 
     Args:
         model: model(x_t, t) with parameters; it is changed.
         batches: of clean data, each [B, …] and floating point.
-        lr: the learning rate, or a function from the number of the step to it.
+        lr: the learning rate, or a function from the number of the step to it, such as `warm_up`.
         prediction: what the network is to answer: "eps", "x0" or "v".
+        draw_t: from B to the steps of noise, [B]; uniform over 0 … T−1 by default.
         generator: of t and of the noise, on the device of the data.
+        optimizer: of the model's parameters; Adam by default. Its learning rate is set to lr at every step.
+        ema: averages the weights after every step.
+        max_norm: gradients whose norm, over all weights, is longer are scaled down to it.
+        accumulate: how many batches make one step, as if they were one large batch.
+        start: the number of the first step, for a run that goes on.
 
     Yields:
-        A TrainStep for each batch, after the model has changed.
+        A TrainStep for each step, after the model has changed.
 
     Raises:
-        ValueError: if a batch is not floating point and finite, or as in `squared_error`.
-        FloatingPointError: if the loss is no longer finite.
+        ValueError: if a batch is not floating point and finite, accumulate < 1, max_norm is not positive, or as
+            in `squared_error`.
+        FloatingPointError: if the loss is no longer finite. (On a GPU it is not looked at, which would stall it.)
     """
+    if accumulate < 1 or (max_norm is not None and not max_norm > 0):
+        raise ValueError(
+            f"need accumulate ≥ 1 and max_norm > 0; got accumulate={accumulate}, max_norm={max_norm}."
+        )
     rate = lr if callable(lr) else lambda step: lr
-    optimizer = torch.optim.Adam(model.parameters(), lr=rate(0), fused=True)
-    for step, x0 in enumerate(batches):
-        check_like(x0=x0)
-        t = torch.randint(schedule.T, (len(x0),), generator=generator, device=x0.device)
-        eps = torch.randn(x0.shape, generator=generator, dtype=x0.dtype, device=x0.device)
-        losses = squared_error(model, schedule, x0, t, eps, prediction)
-        loss = losses.mean()
-        if not bool(loss.isfinite()):
-            raise FloatingPointError(
-                f"the loss is {loss.item()} at step {step}: a smaller learning rate often helps. "
-                "The model is as the step before left it."
-            )
+    if optimizer is None:
+        optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    batches = iter(batches)
+    for step in count(start):
+        parts = list(islice(batches, accumulate))
+        if not parts:
+            return
+        for x0 in parts:
+            check_like(x0=x0)
+        samples = sum(len(x0) for x0 in parts)
+        seen = []
+        optimizer.zero_grad()
+        for x0 in parts:
+            if draw_t is None:
+                t = torch.randint(schedule.T, (len(x0),), generator=generator, device=x0.device)
+            else:
+                t = torch.as_tensor(draw_t(len(x0)), device=x0.device)
+            eps = torch.randn(x0.shape, generator=generator, dtype=x0.dtype, device=x0.device)
+            losses = squared_error(model, schedule, x0, t, eps, prediction)
+            loss = losses.sum() / samples
+            _check_finite(loss, step)
+            loss.backward()
+            seen.append((t.expand(len(x0)), losses.detach()))
+        if max_norm is not None:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm)
         for group in optimizer.param_groups:
             group["lr"] = rate(step)
-        optimizer.zero_grad()
-        loss.backward()
         optimizer.step()
-        yield TrainStep(step, loss.detach(), t, losses.detach())
+        if ema is not None:
+            ema.update(model)
+        t, losses = (torch.cat(column) for column in zip(*seen, strict=True))
+        yield TrainStep(step, losses.mean(), t, losses)
+
+
+def loss_by_t(t: torch.Tensor, losses: torch.Tensor, T: int, bins: int) -> torch.Tensor:
+    """The mean loss in each of `bins` equal ranges of t, [bins]; NaN where no t fell.
+
+    Args:
+        t: steps of noise, [N], as in `TrainStep.t`.
+        losses: one for each, [N].
+        T: the number of steps of the schedule.
+
+    Raises:
+        ValueError: if bins is not in 1 … T, or t does not have a whole number in 0 … T−1 for each loss.
+    """
+    if not 1 <= bins <= T:
+        raise ValueError(f"need 1 ≤ bins ≤ T; got bins={bins} and T={T}.")
+    if t.is_floating_point() or t.ndim != 1 or t.shape != losses.shape:
+        raise ValueError(
+            "need t, whole numbers [N], and losses, [N]; "
+            f"got {t.dtype} {list(t.shape)} and {losses.dtype} {list(losses.shape)}."
+        )
+    which = t.long() * bins // T
+    if not bool(((which >= 0) & (which < bins)).all()):
+        raise ValueError(f"t must lie in 0 … {T - 1}; got values from {t.min()} to {t.max()}.")
+    sums = torch.bincount(which, weights=losses, minlength=bins)
+    return sums / torch.bincount(which, minlength=bins)
+
+
+def _check_finite(loss: torch.Tensor, step: int) -> None:
+    if loss.device.type == "cpu" and not bool(loss.isfinite()):
+        raise FloatingPointError(
+            f"the loss is {loss.item()} at step {step}: a smaller learning rate often helps. "
+            "The model is as the step before left it."
+        )
