@@ -256,7 +256,7 @@ def test_steps_of_noise_can_be_given(draw):
         optimizer.zero_grad()
         squared_error(twin, SHORT, x0, state.t, eps).mean().backward()
         optimizer.step()
-    assert same(weights_of(model), weights_of(twin))
+    torch.testing.assert_close(weights_of(model), weights_of(twin))
 
 
 @pytest.mark.parametrize(

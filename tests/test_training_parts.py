@@ -99,9 +99,9 @@ def test_a_decay_that_is_no_average_is_refused(decay):
 def test_the_loss_by_t():
     t = torch.tensor([3, 0, 9, 1, 8, 3])
     losses = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
-    means = loss_by_t(t, losses, T=10, bins=5)
+    means = loss_by_t(losses, t, T=10, bins=5)
     torch.testing.assert_close(means, torch.tensor([3, 3.5, math.nan, math.nan, 4]), equal_nan=True)
-    assert loss_by_t(t, losses, T=10, bins=1) == losses.mean()
+    assert loss_by_t(losses, t, T=10, bins=1) == losses.mean()
 
 
 @pytest.mark.parametrize(("T", "bins"), [(1000, 10), (1000, 7), (10, 10), (6, 4), (300, 256)])
@@ -110,7 +110,7 @@ def test_the_bins_are_as_wide_as_one_another(T, bins, dtype):
     """Bin k holds k·T/bins ≤ t < (k+1)·T/bins, told by Python's whole numbers, for every t that fits."""
     t = torch.arange(min(T, 256)).to(dtype)
     losses = torch.rand(len(t), generator=seeded(), dtype=torch.float64)
-    means = loss_by_t(t, losses, T, bins)
+    means = loss_by_t(losses, t, T, bins)
     assert len(means) == bins
     for k in range(bins):
         inside = [

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import count, islice
 
 import torch
@@ -111,30 +112,48 @@ def train(
         raise ValueError(
             f"need accumulate ≥ 1 and max_norm > 0; got accumulate={accumulate}, max_norm={max_norm}."
         )
-    rate = lr if callable(lr) else lambda step: lr
-    if optimizer is None:
-        optimizer = torch.optim.Adam(model.parameters(), fused=True)
-    batches = iter(batches)
+    return loop(
+        model,
+        iter(batches),
+        partial(
+            add_gradients,
+            model,
+            schedule,
+            prediction=prediction,
+            draw_t=draw_t,
+            generator=generator,
+        ),
+        optimizer or torch.optim.Adam(model.parameters(), fused=True),
+        rate=lr if callable(lr) else lambda step: lr,
+        ema=ema,
+        max_norm=max_norm,
+        accumulate=accumulate,
+        start=start,
+    )
+
+
+def loop(
+    model: torch.nn.Module,
+    batches: Iterator[torch.Tensor],
+    gradients: Callable[[torch.Tensor, int], tuple[torch.Tensor, torch.Tensor]],
+    optimizer: torch.optim.Optimizer,
+    *,
+    rate: Callable[[int], float],
+    ema: EMA | None,
+    max_norm: float | None,
+    accumulate: int,
+    start: int,
+) -> Iterator[TrainStep]:
+    """The loop of `train`. gradients(x0, samples) is `add_gradients` with all but its last two arguments."""
     for step in count(start):
         parts = list(islice(batches, accumulate))
         if not parts:
             return
-        for x0 in parts:
-            check_like(x0=x0)
-        samples = sum(len(x0) for x0 in parts)
-        seen = []
         optimizer.zero_grad()
-        for x0 in parts:
-            if draw_t is None:
-                t = torch.randint(schedule.T, (len(x0),), generator=generator, device=x0.device)
-            else:
-                t = torch.as_tensor(draw_t(len(x0)), device=x0.device)
-            eps = torch.randn(x0.shape, generator=generator, dtype=x0.dtype, device=x0.device)
-            losses = squared_error(model, schedule, x0, t, eps, prediction)
-            loss = losses.sum() / samples
-            _check_finite(loss, step)
-            loss.backward()
-            seen.append((t.expand(len(x0)), losses.detach()))
+        samples = sum(len(x0) for x0 in parts)
+        seen = [gradients(x0, samples) for x0 in parts]
+        t, losses = (torch.cat(column) for column in zip(*seen, strict=True))
+        _check_finite(losses, step)
         if max_norm is not None:
             torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm)
         for group in optimizer.param_groups:
@@ -142,16 +161,41 @@ def train(
         optimizer.step()
         if ema is not None:
             ema.update(model)
-        t, losses = (torch.cat(column) for column in zip(*seen, strict=True))
         yield TrainStep(step, losses.mean(), t, losses)
 
 
-def loss_by_t(t: torch.Tensor, losses: torch.Tensor, T: int, bins: int) -> torch.Tensor:
+def add_gradients(
+    model: torch.nn.Module,
+    schedule: Schedule,
+    x0: torch.Tensor,
+    samples: int,
+    *,
+    prediction: str,
+    draw_t: Callable[[int], torch.Tensor] | None,
+    generator: torch.Generator | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw t and eps for a batch, and add the gradient of its share in the mean loss of `samples` samples.
+
+    Returns:
+        The steps of noise, [B], and the squared errors, [B].
+    """
+    check_like(x0=x0)
+    if draw_t is None:
+        t = torch.randint(schedule.T, (len(x0),), generator=generator, device=x0.device)
+    else:
+        t = torch.as_tensor(draw_t(len(x0)), device=x0.device).expand(len(x0))
+    eps = torch.randn(x0.shape, generator=generator, dtype=x0.dtype, device=x0.device)
+    losses = squared_error(model, schedule, x0, t, eps, prediction)
+    (losses.sum() / samples).backward()
+    return t, losses.detach()
+
+
+def loss_by_t(losses: torch.Tensor, t: torch.Tensor, T: int, bins: int) -> torch.Tensor:
     """The mean loss in each of `bins` equal ranges of t, [bins]; NaN where no t fell.
 
     Args:
-        t: steps of noise, [N], as in `TrainStep.t`.
-        losses: one for each, [N].
+        losses: one for each sample, [N], as in `TrainStep.losses`.
+        t: the steps of noise, [N], as in `TrainStep.t`.
         T: the number of steps of the schedule.
 
     Raises:
@@ -171,9 +215,9 @@ def loss_by_t(t: torch.Tensor, losses: torch.Tensor, T: int, bins: int) -> torch
     return sums / torch.bincount(which, minlength=bins)
 
 
-def _check_finite(loss: torch.Tensor, step: int) -> None:
-    if loss.device.type == "cpu" and not bool(loss.isfinite()):
+def _check_finite(losses: torch.Tensor, step: int) -> None:
+    if losses.device.type == "cpu" and not bool(losses.isfinite().all()):
         raise FloatingPointError(
-            f"the loss is {loss.item()} at step {step}: a smaller learning rate often helps. "
+            f"the loss is {losses.mean().item()} at step {step}: a smaller learning rate often helps. "
             "The model is as the step before left it."
         )

@@ -299,48 +299,49 @@ class Up(nn.Module):
         return h if self.upsample is None else self.upsample(h)
 
 
-class UNet(nn.Module):
-    """model(x, t): down through the levels, through the bottom, and up again.
+def way_down(config: UNetConfig) -> tuple[nn.ModuleList, list[int]]:
+    """The levels from full resolution down, and the channels of all that they keep for the way up, in order."""
+    levels, kept = nn.ModuleList(), [config.channels[0]]  # the first is what conv_in made
+    for i, width in enumerate(config.channels):
+        halve = i < len(config.channels) - 1
+        levels.append(Down(kept[-1], width, config, attention=config.attention[i], halve=halve))
+        kept += [width] * (config.layers + halve)
+    return levels, kept
 
-    Args:
-        config: what it is made of.
-    """
+
+def way_up(config: UNetConfig, kept: list[int]) -> nn.ModuleList:
+    """The levels back up to full resolution; each block takes the last of what was kept, off the list."""
+    levels, width = nn.ModuleList(), config.channels[-1]
+    for i in reversed(range(len(config.channels))):
+        taken = [kept.pop() for _ in range(config.layers + 1)]
+        attention, double = config.attention[i], i > 0
+        levels.append(
+            Up(width, taken, config.channels[i], config, attention=attention, double=double)
+        )
+        width = config.channels[i]
+    return levels
+
+
+class UNet(nn.Module):
+    """model(x, t), made as `config` says: down through the levels, through the bottom, and up again."""
 
     def __init__(self, config: UNetConfig):
         super().__init__()
         self.config = config
-        widths = config.channels
+        first, last = config.channels[0], config.channels[-1]
         self.time = nn.Sequential(
-            nn.Linear(widths[0], config.time_dim),
+            nn.Linear(first, config.time_dim),
             nn.SiLU(),
             nn.Linear(config.time_dim, config.time_dim),
         )
-        self.conv_in = nn.Conv2d(config.in_channels, widths[0], 3, padding=1)
-
-        skips = [widths[0]]  # the channels of all that the way down keeps for the way up
-        self.down = nn.ModuleList()
-        for i, width in enumerate(widths):
-            halve = i < len(widths) - 1
-            self.down.append(
-                Down(skips[-1], width, config, attention=config.attention[i], halve=halve)
-            )
-            skips += [width] * (config.layers + halve)
-
-        width = widths[-1]
-        self.mid1 = ResidualBlock(width, width, config)
-        self.mid_attention = Attention(width, config) if config.mid_attention else nn.Identity()
-        self.mid2 = ResidualBlock(width, width, config)
-
-        self.up = nn.ModuleList()
-        for i in reversed(range(len(widths))):
-            taken = [skips.pop() for _ in range(config.layers + 1)]
-            self.up.append(
-                Up(width, taken, widths[i], config, attention=config.attention[i], double=i > 0)
-            )
-            width = widths[i]
-
-        self.norm_out = nn.GroupNorm(config.groups, widths[0], config.norm_eps)
-        self.conv_out = nn.Conv2d(widths[0], config.out_channels, 3, padding=1)
+        self.conv_in = nn.Conv2d(config.in_channels, first, 3, padding=1)
+        self.down, kept = way_down(config)
+        self.mid1 = ResidualBlock(last, last, config)
+        self.mid_attention = Attention(last, config) if config.mid_attention else nn.Identity()
+        self.mid2 = ResidualBlock(last, last, config)
+        self.up = way_up(config, kept)
+        self.norm_out = nn.GroupNorm(config.groups, first, config.norm_eps)
+        self.conv_out = nn.Conv2d(first, config.out_channels, 3, padding=1)
 
     def forward(self, x: torch.Tensor, t: int | torch.Tensor) -> torch.Tensor:
         """The network's answer for images x [B, C, H, W] at step t, one number or a tensor [B]; [B, C_out, H, W].
@@ -350,7 +351,7 @@ class UNet(nn.Module):
                 or t is not one for all or one for each.
         """
         c = self.config
-        self._check(x, t)
+        check_input(c, x, t)
         if not torch.is_tensor(t):
             t = torch.full((), t, device=x.device)  # as_tensor would make a GPU wait
         t = t.to(x.device).expand(len(x))
@@ -365,22 +366,23 @@ class UNet(nn.Module):
             h = level(h, time, skips)
         return self.conv_out(F.silu(self.norm_out(h)))
 
-    def _check(self, x: torch.Tensor, t: int | torch.Tensor) -> None:
-        c = self.config
-        if x.ndim != 4 or x.shape[1] != c.in_channels:
-            raise ValueError(f"x needs shape [B, {c.in_channels}, H, W]; got {list(x.shape)}.")
-        if not x.is_floating_point():
-            raise ValueError(
-                f"x must be floating point; got {x.dtype}. Images of 0 … 255 go through "
-                "course_utils.data.to_model first."
-            )
-        if x.shape[2] % c.halvings or x.shape[3] % c.halvings:
-            raise ValueError(
-                f"height and width must be divisible by {c.halvings}, for {len(c.channels)} levels; "
-                f"got {x.shape[2]} × {x.shape[3]}."
-            )
-        if torch.is_tensor(t) and t.shape not in ((), x.shape[:1]):
-            raise ValueError(
-                f"t needs to be one number for all {len(x)} images, or one for each, [{len(x)}]; "
-                f"got shape {list(t.shape)}."
-            )
+
+def check_input(c: UNetConfig, x: torch.Tensor, t: int | torch.Tensor) -> None:
+    """Raises a ValueError unless a UNet of this configuration can take x and t."""
+    if x.ndim != 4 or x.shape[1] != c.in_channels:
+        raise ValueError(f"x needs shape [B, {c.in_channels}, H, W]; got {list(x.shape)}.")
+    if not x.is_floating_point():
+        raise ValueError(
+            f"x must be floating point; got {x.dtype}. Images of 0 … 255 go through "
+            "course_utils.data.to_model first."
+        )
+    if x.shape[2] % c.halvings or x.shape[3] % c.halvings:
+        raise ValueError(
+            f"height and width must be divisible by {c.halvings}, for {len(c.channels)} levels; "
+            f"got {x.shape[2]} × {x.shape[3]}."
+        )
+    if torch.is_tensor(t) and t.shape not in ((), x.shape[:1]):
+        raise ValueError(
+            f"t needs to be one number for all {len(x)} images, or one for each, [{len(x)}]; "
+            f"got shape {list(t.shape)}."
+        )
