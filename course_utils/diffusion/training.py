@@ -183,11 +183,11 @@ def add_gradients(
     if draw_t is None:
         t = torch.randint(schedule.T, (len(x0),), generator=generator, device=x0.device)
     else:
-        t = torch.as_tensor(draw_t(len(x0)), device=x0.device).expand(len(x0))
+        t = torch.as_tensor(draw_t(len(x0)), device=x0.device)
     eps = torch.randn(x0.shape, generator=generator, dtype=x0.dtype, device=x0.device)
     losses = squared_error(model, schedule, x0, t, eps, prediction)
     (losses.sum() / samples).backward()
-    return t, losses.detach()
+    return t.expand(len(x0)), losses.detach()
 
 
 def loss_by_t(losses: torch.Tensor, t: torch.Tensor, T: int, bins: int) -> torch.Tensor:
