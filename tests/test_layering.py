@@ -36,7 +36,8 @@ LAYERS = {
         always={"torch", "diffusers", "safetensors", "huggingface_hub"},
     ),
     "evaluate": Layer(
-        course={"course_utils.diffusion", "course_utils.data"}, always={"torch", "numpy", "scipy"}
+        course={"course_utils.diffusion", "course_utils.data"},
+        always={"torch", "numpy", "scipy", "safetensors"},
     ),
     "checks": Layer(
         course={"course_utils.diffusion", "course_utils.evaluate"},

@@ -8,17 +8,10 @@ model card that says how it was made; and beside it, in FOLDER-pictures, samples
 
 import argparse
 import copy
-import hashlib
 import json
 import math
-import os
-import platform
-import shlex
-import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from datetime import date
 from pathlib import Path
 
 import diffusers
@@ -27,6 +20,7 @@ from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
 from PIL import Image
 from torch.nn import functional as F
 
+from course_utils.authoring.shipping import draw_butterflies, made_on, write_hashes
 from course_utils.data import butterflies, to_model, to_pixels
 from course_utils.diffusion import forward, schedule
 
@@ -43,18 +37,6 @@ def make_unet() -> UNet2DModel:
         down_block_types=("DownBlock2D", "DownBlock2D", "AttnDownBlock2D"),
         up_block_types=("AttnUpBlock2D", "UpBlock2D", "UpBlock2D"),
     )
-
-
-def draw_training_set(n: int, seed: int) -> torch.Tensor:
-    """`butterflies(n)` with one process per core. uint8 [n, 3, 32, 32]."""
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    share = math.ceil(n / (4 * cores))
-    starts = range(0, n, share)
-    with ProcessPoolExecutor(cores) as pool:
-        jobs = [pool.submit(butterflies, min(share, n - s), SIZE, seed, start=s) for s in starts]
-        return torch.cat([job.result() for job in jobs])
 
 
 def as_one_launch(step: Callable[[], torch.Tensor]) -> Callable[[], torch.Tensor]:
@@ -160,17 +142,6 @@ def sheet(rows: list[torch.Tensor], scale: int = 3) -> Image.Image:
     )
 
 
-def write_hashes(folder: Path) -> None:
-    """sha256.json, which `diffusion-course doctor` verifies: the hash of each file but itself and the model card."""
-    files = sorted(
-        f for f in folder.rglob("*") if f.is_file() and f.name not in ("sha256.json", "README.md")
-    )
-    hashes = {
-        f.relative_to(folder).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest() for f in files
-    }
-    (folder / "sha256.json").write_text(json.dumps(hashes, indent=2) + "\n", encoding="utf-8")
-
-
 CARD = """---
 license: mit
 tags: [unconditional-image-generation, diffusers, educational]
@@ -224,7 +195,7 @@ def main() -> None:
         print("  ".join(f"{k} {v}" for k, v in entry.items()), flush=True)
 
     started = time.perf_counter()
-    images = draw_training_set(args.images, args.seed).to(device)
+    images = draw_butterflies(args.images, SIZE, args.seed).to(device)
     log(drawn=len(images), seconds=round(time.perf_counter() - started, 1))
 
     torch.manual_seed(args.seed)
@@ -265,13 +236,7 @@ def main() -> None:
     sheet(rows).save(pictures / "nearest-training-images.png")
 
     about = {
-        "command": "python -m course_utils.authoring.train_butterflies " + shlex.join(sys.argv[1:]),
-        "device": torch.cuda.get_device_name()
-        if device.type == "cuda"
-        else f"CPU, {os.cpu_count()} cores",
-        "date": date.today().isoformat(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
+        **made_on("-m course_utils.authoring.train_butterflies"),
         "diffusers": diffusers.__version__,
         "parameters": sum(p.numel() for p in unet.parameters()),
         "images": len(images),

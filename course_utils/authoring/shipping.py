@@ -1,0 +1,53 @@
+"""What every script that makes a shipped folder needs: drawings by all cores, hashes, and the facts of the machine."""
+
+import hashlib
+import json
+import math
+import os
+import platform
+import shlex
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from datetime import date
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+
+from course_utils.data import butterflies
+
+
+def draw_butterflies(n: int, size: int, seed: int) -> torch.Tensor:
+    """`butterflies(n, size, seed)` with one process per core. uint8 [n, 3, size, size]."""
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    share = math.ceil(n / (4 * cores))
+    starts = range(0, n, share)
+    # Not by fork: a child of a process whose OpenMP threads have worked waits for them for ever.
+    with ProcessPoolExecutor(cores, get_context("spawn")) as pool:
+        jobs = [pool.submit(butterflies, min(share, n - s), size, seed, start=s) for s in starts]
+        return torch.cat([job.result() for job in jobs])
+
+
+def made_on(program: str) -> dict[str, str]:
+    """The command, `python program …`, and the machine, date and versions that a model card states."""
+    cuda = torch.cuda.is_available()
+    return {
+        "command": f"python {program} {shlex.join(sys.argv[1:])}",
+        "device": torch.cuda.get_device_name() if cuda else f"CPU, {os.cpu_count()} cores",
+        "date": date.today().isoformat(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def write_hashes(folder: Path) -> None:
+    """sha256.json, which `diffusion-course doctor` verifies: the hash of each file but itself and the model card."""
+    files = sorted(
+        f for f in folder.rglob("*") if f.is_file() and f.name not in ("sha256.json", "README.md")
+    )
+    hashes = {
+        f.relative_to(folder).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest() for f in files
+    }
+    (folder / "sha256.json").write_text(json.dumps(hashes, indent=2) + "\n", encoding="utf-8")
