@@ -6,17 +6,18 @@
 # The default Python first: it is the one that you chose. The others only where that one does not do.
 CANDIDATES = python3 python3.13 python3.12 python3.14 python3.11 python
 
-.PHONY: help lab test env constraints clean
+.PHONY: help lab test bench env constraints clean
 
 help:
 	@echo "make lab          install the course into .venv and open JupyterLab on the first notebook"
 	@echo "make test         install the same and run all checks (ruff, pytest, notebooks)"
+	@echo "make bench        install the same and measure the course beside diffusers: some minutes, on a quiet machine"
 	@echo "make env          only install"
 	@echo "make constraints  choose the newest allowed packages anew: rewrites constraints.txt (needs uv)"
 	@echo "make clean        delete .venv and everything else that these commands made"
 
 # A Python of the right age that has venv; failing that the default one, for start.py to say what is wrong with it.
-lab test env:
+lab test bench env:
 	@if [ -n "$(PYTHON)" ]; then \
 	  command -v "$(PYTHON)" >/dev/null || { echo "PYTHON=$(PYTHON): there is no such program." >&2; exit 1; }; \
 	  exec "$(PYTHON)" start.py $@ $(ARGS); \

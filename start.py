@@ -2,9 +2,10 @@
 
     python3 start.py lab    make .venv, install everything into it, open JupyterLab on the first notebook
     python3 start.py test   make the same .venv and run every check
+    python3 start.py bench  make the same .venv and measure the course beside diffusers (benchmarks/README.md)
     python3 start.py env    only make .venv
 
-On Windows: py start.py lab. Linux and macOS have the same as make lab, make test, make env.
+On Windows: py start.py lab. Linux and macOS have the same as make lab, make test, make bench, make env.
 
 What follows `test` goes on to pytest (-k forward), and what follows `lab` to `diffusion-course lab`: so in a
 container, python3 start.py lab --ip 0.0.0.0 --port 8888 makes JupyterLab answer from outside.
@@ -310,14 +311,27 @@ def test(options):
     return 1 if failed else 0
 
 
+def bench():
+    """Measure one thing after the other. The first that fails is the last."""
+    for name in ("unet", "samplers"):
+        command = [PYTHON, os.path.join("benchmarks", name + ".py")]
+        say("$ python benchmarks/%s.py" % name)
+        code = subprocess.run(command, cwd=ROOT, env=child_environment()).returncode
+        if code != 0:
+            return code
+    return 0
+
+
 def main(arguments):
     command, options = (arguments or [""])[0], arguments[1:]
-    if command not in ("lab", "test", "env"):
+    if command not in ("lab", "test", "bench", "env"):
         sys.exit(__doc__)
     make_environment()
     if command == "env":
         say("Ready. What this machine can do for the course: %s doctor" % COURSE)
         return 0
+    if command == "bench":
+        return bench()
     return lab(options) if command == "lab" else test(options)
 
 

@@ -1,29 +1,23 @@
 """Every public function on tensors refuses what it cannot use, and says what was given and what is needed."""
 
+import importlib
 import inspect
 import math
+import pkgutil
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import torch
+from small_models import SHORT as S
+from small_models import Scales
 
+from course_utils import diffusion
 from course_utils.diffusion import forward, objective, posterior, samplers, schedule, training
-
-S = schedule.linear(10)
 
 
 def model(x, t):
     return 0.5 * x
-
-
-class Scales(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.scale = torch.nn.Parameter(torch.ones(()))
-
-    def forward(self, x, t):
-        return self.scale * x
 
 
 def train(batch):
@@ -37,6 +31,19 @@ def target(schedule, x0, t, eps):
 
 def ddpm(x_T):
     return list(samplers.ddpm(model, x_T, S))
+
+
+def ddim_step(schedule, output, t, x_t, noise):
+    """With an eta that needs the noise."""
+    return samplers.ddim_step(schedule, output, t, x_t, eta=0.5, noise=noise)
+
+
+def ddim(x_T):
+    return list(samplers.ddim(model, x_T, S, steps=5))
+
+
+def ddim_invert(x0):
+    return list(samplers.ddim_invert(model, x0, S, steps=5))
 
 
 def good(*shape):
@@ -96,13 +103,31 @@ CALLS = {
         Call(objective.optimal_x0, ("x_t", "data")),
         Call(objective.optimal_eps, ("x_t", "data")),
         Call(samplers.ddpm_step, ("output", "x_t", "noise")),
+        Call(ddim_step, ("output", "x_t", "noise")),
         Call(ddpm, ("x_T",), others=()),
+        Call(ddim, ("x_T",), others=()),
+        Call(ddim_invert, ("x0",), others=()),
         Call(train, ("batch",), others=()),
     )
 }
-# They take tensors too: tables, weights and numbers that need not be data.
-TESTED_ELSEWHERE = {"posterior_weights", "q_joint", "snr", "kl_gaussians", "loss_weight"}
-HELPERS = {"each_sample", "as_vectors", "check_one_of", "check_after_first"}
+# They take tables, weights, numbers or settings rather than data, and each has tests of what it refuses.
+TESTED_ELSEWHERE = (
+    {"posterior_weights", "q_joint", "snr", "kl_gaussians", "loss_weight"}
+    | {"from_beta", "linear", "scaled_linear", "cosine", "sigmoid", "zero_terminal_snr"}
+    | {"gather", "between", "timesteps", "jumps", "dynamic_threshold"}
+    | {"warm_up", "loss_by_t", "time_embedding"}
+)
+# The insides of those above, and of the UNet, which have checked by then.
+CORES = (
+    {"loop", "add_gradients", "walk", "walk_up", "ask"}
+    | {"ddpm_update", "ddim_update", "x0_and_eps", "eps_beside", "clipped"}
+    | {"way_down", "way_up"}
+)
+HELPERS = (
+    {"each_sample", "as_vectors"}
+    | {"check_like", "check_jump", "check_steps", "check_range", "check_one_of"}
+    | {"check_after_first", "check_finite", "check_input"}
+)
 
 every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 with_t = pytest.mark.parametrize(
@@ -111,14 +136,17 @@ with_t = pytest.mark.parametrize(
 
 
 def test_no_public_function_is_missing_here():
-    modules = (forward, posterior, objective, samplers, training)
+    names = [
+        f"{diffusion.__name__}.{module.name}" for module in pkgutil.iter_modules(diffusion.__path__)
+    ]
     public = {
         name
-        for module in modules
+        for module in map(importlib.import_module, names)
         for name, value in vars(module).items()
-        if inspect.isfunction(value) and value.__module__ == module.__name__
+        if inspect.isfunction(value) and value.__module__ == module.__name__ and name[0] != "_"
     }
-    assert public == set(CALLS) | TESTED_ELSEWHERE | HELPERS
+    listed = [*CALLS, *TESTED_ELSEWHERE, *CORES, *HELPERS]
+    assert sorted(listed) == sorted(public)
 
 
 @every_call

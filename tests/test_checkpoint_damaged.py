@@ -1,32 +1,19 @@
 """Damaged and foreign checkpoints: none is loaded, nothing is changed, and the good one before it is offered."""
 
 import json
-import os
 import pickle
 import random
 
 import pytest
 import safetensors.torch
 import torch
-from tiny_run import Run, after_two_steps
+from tiny_run import CHECKPOINTS as NAMES
+from tiny_run import Run, after_two_steps, with_checkpoints
 
 from course_utils.interop import checkpoint
 from course_utils.interop.checkpoint import CheckpointError
 
-NAMES = ["step-00000001.safetensors", "step-00000002.safetensors"]
-
-
-@pytest.fixture
-def run():
-    return after_two_steps()
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """A folder with the checkpoints of NAMES."""
-    after_two_steps(tmp_path)
-    assert sorted(os.listdir(tmp_path)) == NAMES
-    return tmp_path
+run, folder = pytest.fixture(after_two_steps), pytest.fixture(with_checkpoints)
 
 
 def refused(path, run):

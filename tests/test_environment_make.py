@@ -47,7 +47,8 @@ def test_make_takes_a_newer_python_where_the_default_one_is_too_old(tmp_path):
         == "python3.12 start.py lab --port 9000\n"
     )
     fake_python(tmp_path / "bin" / "python3", new_enough=True)
-    assert make(tmp_path / "bin", "test").stdout == "python3 start.py test\n"
+    for target in ("test", "bench"):
+        assert make(tmp_path / "bin", target).stdout == f"python3 start.py {target}\n"
 
 
 def test_make_takes_the_python_it_is_given(tmp_path):

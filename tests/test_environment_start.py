@@ -376,3 +376,17 @@ def test_every_check_runs_and_the_failed_ones_are_named(start, monkeypatch, capf
     assert said.count("ran ruff") == 2
     assert said.count("ran pytest") == 1
     assert said.endswith(ends + "\n")
+
+
+@posix
+def test_the_benchmarks_run_one_after_the_other_until_one_fails(start, monkeypatch, capfd):
+    python = script(Path(start.SCRIPTS) / "python", 'echo "ran $1"; [ ! -e fails ] || exit 3')
+    monkeypatch.setattr(start, "PYTHON", str(python))
+    monkeypatch.setattr(start, "make_environment", lambda: None)
+    assert start.main(["bench"]) == 0
+    ran = [line[4:] for line in capfd.readouterr().out.splitlines() if line.startswith("ran ")]
+    assert ran == ["benchmarks/unet.py", "benchmarks/samplers.py"]
+    assert all((ROOT / name).is_file() for name in ran)
+    Path(start.ROOT, "fails").touch()
+    assert start.main(["bench"]) == 3
+    assert "samplers" not in capfd.readouterr().out

@@ -8,6 +8,7 @@ import torch
 from devices import on_every_device
 from diffusers import DDPMScheduler
 from diffusers_in_double import ddpm_scheduler
+from draws import single as normal
 from exact_chain import ExactChain, off
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,10 +22,6 @@ NAMED = {
     for name in ("linear", "cosine", "scaled_linear", "sigmoid")
     for T in (1, 2, 3, 10, 1000, 4000)
 }
-
-
-def normal(*shape, dtype=torch.float32, seed=0):
-    return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
 
 
 def zero_terminal(made):

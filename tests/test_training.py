@@ -198,6 +198,19 @@ def test_long_gradients_are_scaled_down_and_short_ones_are_left_alone():
     assert torch.equal(change_of(small_model(), max_norm=1.1 * length), free)
 
 
+def test_a_step_tells_how_long_its_gradient_was_before_it_was_clipped():
+    length = change_of(small_model()).norm().item()
+    for max_norm in (0.1 * length, math.inf):
+        (step,) = train(small_model(), batches(1), SHORT, generator=seeded(), max_norm=max_norm)
+        assert step.norm.item() == pytest.approx(length, rel=1e-5)
+    (step,) = train(small_model(), batches(1), SHORT, generator=seeded())
+    assert step.norm is None
+
+
+def test_an_infinite_max_norm_clips_nothing():
+    assert torch.equal(change_of(small_model(), max_norm=math.inf), change_of(small_model()))
+
+
 def test_a_run_that_goes_on_counts_from_its_start():
     asked = []
     steps = train(small_model(), batches(3), SHORT, lr=lambda k: asked.append(k) or 0.1, start=41)

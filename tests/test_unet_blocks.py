@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from diffusers.models import attention_processor, downsampling, embeddings, resnet, upsampling
 from diffusers.models.unets import unet_2d_blocks
-from unet_cases import assert_agree, pairs_of, rand, relative
+from unet_cases import BATCHES, DTYPES, MODES, assert_agree, pairs_of, rand, relative
 
 from course_utils.diffusion.unet import (
     Attention,
@@ -21,8 +21,9 @@ from course_utils.diffusion.unet import (
     time_embedding,
 )
 
-CONFIG = UNetConfig(channels=(8, 16), groups=4, layers=1, attention=(False, True), norm_eps=1e-5)
-DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["f32", "f64"])
+CONFIG = UNetConfig(
+    channels=(8, 16), groups=4, layers=1, attention=(False, True), norm_eps=1e-5, dropout=0.3
+)
 
 
 def randomise(module, dtype=torch.float32):
@@ -53,25 +54,23 @@ def test_a_time_embedding_of_odd_length_is_refused():
 
 
 @DTYPES
-@pytest.mark.parametrize("batch", [2, 3])
+@MODES
+@BATCHES
 @pytest.mark.parametrize(("before", "after"), [(16, 16), (8, 16), (24, 8)])
-def test_the_residual_block(before, after, batch, dtype):
-    ours = ResidualBlock(before, after, CONFIG).to(dtype)
-    theirs = randomise(
-        resnet.ResnetBlock2D(
-            in_channels=before, out_channels=after, temb_channels=32, groups=4, eps=1e-5
-        ),
-        dtype,
-    )
-    pairs = pairs_of(ours, theirs)
+def test_the_residual_block(before, after, batch, train, dtype):
+    ours = ResidualBlock(before, after, CONFIG).to(dtype).train(train)
+    channels = {"in_channels": before, "out_channels": after, "temb_channels": 32}
+    theirs = randomise(resnet.ResnetBlock2D(**channels, groups=4, eps=1e-5, dropout=0.3), dtype)
+    pairs = pairs_of(ours, theirs.train(train))
     x, time = rand(batch, before, 6, 5, dtype=dtype), rand(batch, 32, seed=1, dtype=dtype)
     # diffusers' block applies the SiLU to the time itself; ours gets it applied, once for all blocks.
     assert_agree(lambda x, time: ours(x, F.silu(time)), theirs, pairs, x, time)
 
 
 @DTYPES
+@BATCHES
 @pytest.mark.parametrize("head_dim", [None, 4, 8, 16, 1])
-def test_attention_with_one_and_several_heads(head_dim, dtype):
+def test_attention_with_one_and_several_heads(head_dim, batch, dtype):
     ours = Attention(16, replace(CONFIG, head_dim=head_dim)).to(dtype)
     theirs = randomise(
         attention_processor.Attention(
@@ -86,7 +85,7 @@ def test_attention_with_one_and_several_heads(head_dim, dtype):
         dtype,
     )
     assert ours.heads == theirs.heads
-    assert_agree(ours, theirs, pairs_of(ours, theirs), rand(3, 16, 5, 4, dtype=dtype))
+    assert_agree(ours, theirs, pairs_of(ours, theirs), rand(batch, 16, 5, 4, dtype=dtype))
 
 
 def test_attention_written_out_pixel_by_pixel():
@@ -105,62 +104,71 @@ def test_attention_written_out_pixel_by_pixel():
 
 
 @DTYPES
+@BATCHES
 @pytest.mark.parametrize("size", [(6, 10), (7, 5), (2, 2), (4, 3)])
 @pytest.mark.parametrize("padding", [0, 1])
-def test_downsampling_with_both_paddings_and_odd_sizes(padding, size, dtype):
+def test_downsampling_with_both_paddings_and_odd_sizes(padding, size, batch, dtype):
     ours = Downsample(8, padding).to(dtype)
     theirs = randomise(downsampling.Downsample2D(8, True, padding=padding, name="op"), dtype)
-    x = rand(2, 8, *size, dtype=dtype)
+    x = rand(batch, 8, *size, dtype=dtype)
     assert_agree(ours, theirs, pairs_of(ours, theirs.conv), x)
 
 
 @DTYPES
+@BATCHES
 @pytest.mark.parametrize("size", [(4, 6), (5, 3), (1, 1), (1, 7)])
-def test_upsampling_is_doubling_then_a_convolution(size, dtype):
+def test_upsampling_is_doubling_then_a_convolution(size, batch, dtype):
     ours = Upsample(8).to(dtype)
     theirs = randomise(upsampling.Upsample2D(8, True), dtype)
-    x = rand(3, 8, *size, dtype=dtype)
+    x = rand(batch, 8, *size, dtype=dtype)
     assert_agree(ours, theirs, pairs_of(ours, theirs.conv), x)
 
 
-@pytest.mark.parametrize("attention", [False, True])
-@pytest.mark.parametrize("resize", [False, True])
-def test_one_level_down(resize, attention):
-    options = {"num_layers": 2, "resnet_eps": 1e-5, "resnet_groups": 4}
+def every_level(test):
+    """With attention and without, with a change of size and without, in every dtype and mode, even and odd batches."""
+    for mark in (DTYPES, MODES, BATCHES):
+        test = mark(test)
+    for name in ("attention", "resize"):
+        test = pytest.mark.parametrize(name, [False, True])(test)
+    return test
+
+
+def their_level(way, channels, layers, attention, resize, dtype):
+    """diffusers' level of the way "down" or "up"."""
+    kind = f"{'Attn' if attention else ''}{way.capitalize()}Block2D"
     if attention:
-        kind = unet_2d_blocks.AttnDownBlock2D
-        options |= {"attention_head_dim": 4, "downsample_type": "conv" if resize else None}
+        options = {"attention_head_dim": 4, f"{way}sample_type": "conv" if resize else None}
     else:
-        kind = unet_2d_blocks.DownBlock2D
-        options |= {"add_downsample": resize}
-    theirs = randomise(kind(8, 16, 32, **options))
+        options = {f"add_{way}sample": resize}
+    options |= {"num_layers": layers, "resnet_eps": 1e-5, "resnet_groups": 4, "dropout": 0.3}
+    return randomise(getattr(unet_2d_blocks, kind)(*channels, 32, **options), dtype)
+
+
+@every_level
+def test_one_level_down(resize, attention, batch, train, dtype):
+    theirs = their_level("down", (8, 16), 2, attention, resize, dtype).train(train)
     config = replace(CONFIG, layers=2, head_dim=4)
-    ours = Down(8, 16, config, attention=attention, halve=resize)
+    ours = Down(8, 16, config, attention=attention, halve=resize).to(dtype).train(train)
     pairs = pairs_of(ours, theirs, ("down.0.", "down_blocks.0."))
-    x, time = rand(2, 8, 6, 4), rand(2, 32, seed=1)
+    x, time = rand(batch, 8, 6, 4, dtype=dtype), rand(batch, 32, seed=1, dtype=dtype)
     assert_agree(lambda x: ours(x, F.silu(time))[-1], lambda x: theirs(x, time)[0], pairs, x)
-    features, (_, expected) = ours(x, F.silu(time)), theirs(x, time)
+    features, (_, expected) = ours.eval()(x, F.silu(time)), theirs.eval()(x, time)
     assert len(features) == len(expected) == 2 + resize
     assert all(relative(a, b) < 1e-5 for a, b in zip(features, expected, strict=True))
 
 
-@pytest.mark.parametrize("attention", [False, True])
-@pytest.mark.parametrize("resize", [False, True])
-def test_one_level_up_takes_the_last_skips_in_order(resize, attention):
-    options = {"num_layers": 3, "resnet_eps": 1e-5, "resnet_groups": 4}
-    if attention:
-        kind = unet_2d_blocks.AttnUpBlock2D
-        options |= {"attention_head_dim": 4, "upsample_type": "conv" if resize else None}
-    else:
-        kind = unet_2d_blocks.UpBlock2D
-        options |= {"add_upsample": resize}
-    theirs = randomise(kind(8, 16, 12, 32, **options))
+@every_level
+def test_one_level_up_takes_the_last_skips_in_order(resize, attention, batch, train, dtype):
+    theirs = their_level("up", (8, 16, 12), 3, attention, resize, dtype).train(train)
     config = replace(CONFIG, layers=2, head_dim=4)
     ours = Up(16, [12, 12, 8], 12, config, attention=attention, double=resize)
+    ours.to(dtype).train(train)
     pairs = pairs_of(ours, theirs, ("up.0.", "up_blocks.0."))
-    x, time = rand(2, 16, 3, 4), rand(2, 32, seed=1)
-    first = rand(2, 99, 3, 4, seed=2)  # belongs to a level further up
-    skips = [rand(2, channels, 3, 4, seed=channels + i) for i, channels in enumerate((8, 12, 12))]
+    x, first, *skips = (  # the first belongs to a level further up
+        rand(batch, channels, 3, 4, seed=k, dtype=dtype)
+        for k, channels in enumerate((16, 99, 8, 12, 12))
+    )
+    time = rand(batch, 32, seed=9, dtype=dtype)
     assert_agree(
         lambda x: ours(x, F.silu(time), [first, *skips]),
         lambda x: theirs(x, tuple(skips), time),

@@ -2,6 +2,7 @@
 warm-up, clipping, accumulated batches in a shuffled order with flips, and a fused optimizer with two groups."""
 
 import hashlib
+import os
 
 import torch
 from torch import nn
@@ -105,9 +106,19 @@ class Run:
         return digest.hexdigest()
 
 
+CHECKPOINTS = ["step-00000001.safetensors", "step-00000002.safetensors"]
+
+
 def after_two_steps(folder=None):
     """A run that has made two steps, and left a checkpoint after each if there is a folder."""
     run = Run()
     for _ in run.go_on(0, 2, folder):
         pass
     return run
+
+
+def with_checkpoints(tmp_path):
+    """A folder with CHECKPOINTS, those of such a run."""
+    after_two_steps(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == CHECKPOINTS
+    return tmp_path

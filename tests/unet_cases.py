@@ -2,11 +2,16 @@
 
 from unittest.mock import patch
 
+import pytest
 import torch
 import torch.nn.functional as F
 from diffusers import UNet2DModel
 
 from course_utils.interop.weights import names_in_diffusers
+
+DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["f32", "f64"])
+BATCHES = pytest.mark.parametrize("batch", [2, 3])
+MODES = pytest.mark.parametrize("train", [False, True], ids=["eval", "train"])
 
 # The settings that the google/ddpm-* models share.
 GOOGLE = {
@@ -77,14 +82,15 @@ def dropout(x, p=0.5, training=True, inplace=False):
 
 
 def pairs_of(ours, theirs, prefixes=(".", ".")):
-    """(name, our parameter, theirs that it stacks) for two modules with the same weights, which are theirs."""
+    """(name, our parameter, theirs that it stacks) for two modules, which get the same weights: theirs."""
     here, there = prefixes  # where the modules stand in a whole network
     weights = dict(theirs.named_parameters())
     pairs = []
     for name, parameter in ours.named_parameters():
         names = names_in_diffusers(here + name)
         parts = [weights.pop(name.removeprefix(there)) for name in names]
-        parameter.data.copy_(torch.cat([part.data for part in parts]))
+        stacked = [part.data for part in parts]
+        parameter.data = stacked[0] if len(parts) == 1 else torch.cat(stacked)
         pairs.append((name, parameter, parts))
     assert not weights, "diffusers has parameters that ours does not have"
     return pairs

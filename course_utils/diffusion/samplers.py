@@ -207,7 +207,7 @@ def walk(
 ) -> Iterator[Step]:
     """Ask the model, take the step, and again: the loop of `ddpm` and `ddim`. No gradients are kept."""
     for jump in plan:
-        step = update(jump, _ask(model, x, jump.t), x)
+        step = update(jump, ask(model, x, jump.t), x)
         yield step
         x = step.x
 
@@ -258,7 +258,7 @@ def walk_up(
     for jump in plan:
         x_t = x
         for _ in range(iterations):
-            _, eps = x0_and_eps(jump, _ask(model, x_t, jump.t), x_t, prediction)
+            _, eps = x0_and_eps(jump, ask(model, x_t, jump.t), x_t, prediction)
             x0 = (x - sqrt(jump.one_minus_alpha_bar_prev) * eps) / sqrt(jump.alpha_bar_prev)
             x_t = sqrt(jump.alpha_bar) * x0 + sqrt(jump.one_minus_alpha_bar) * eps
         yield Step(jump.t, x_t, x0, jump.t_prev)
@@ -299,7 +299,8 @@ def _given(noise: torch.Tensor | None, jump: Jump) -> torch.Tensor:
     return noise
 
 
-def _ask(model: Model, x: torch.Tensor, t: int) -> torch.Tensor:
+def ask(model: Model, x: torch.Tensor, t: int) -> torch.Tensor:
+    """The model's answer at x, or a ValueError if it has another shape."""
     output = model(x, t)
     _check_shape("the model's answer", output, "x_t", x)
     return output

@@ -21,12 +21,14 @@ class TrainStep:
         loss: the mean over all samples of the step, one number.
         t: the steps of noise that were drawn, [B].
         losses: the squared error of each sample, [B].
+        norm: the length of the gradient, over all weights, before it was clipped; None where nothing clips.
     """
 
     step: int
     loss: torch.Tensor
     t: torch.Tensor
     losses: torch.Tensor
+    norm: torch.Tensor | None = None
 
 
 class EMA:
@@ -96,7 +98,8 @@ def train(
         generator: of t and of the noise, on the device of the data.
         optimizer: of the model's parameters; Adam by default. Its learning rate is set to lr at every step.
         ema: averages the weights after every step.
-        max_norm: gradients whose norm, over all weights, is longer are scaled down to it.
+        max_norm: a gradient that is longer, over all weights, is scaled down to it; with infinity it is
+            measured alone.
         accumulate: how many batches make one step, as if they were one large batch.
         start: the number of the first step, for a run that goes on.
 
@@ -114,7 +117,7 @@ def train(
         )
     return loop(
         model,
-        iter(batches),
+        map(_checked, batches),
         partial(
             add_gradients,
             model,
@@ -153,15 +156,16 @@ def loop(
         samples = sum(len(x0) for x0 in parts)
         seen = [gradients(x0, samples) for x0 in parts]
         t, losses = (torch.cat(column) for column in zip(*seen, strict=True))
-        _check_finite(losses, step)
+        check_finite(losses, step)
+        norm = None
         if max_norm is not None:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm)
+            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm)
         for group in optimizer.param_groups:
             group["lr"] = rate(step)
         optimizer.step()
         if ema is not None:
             ema.update(model)
-        yield TrainStep(step, losses.mean(), t, losses)
+        yield TrainStep(step, losses.mean(), t, losses, norm)
 
 
 def add_gradients(
@@ -179,7 +183,6 @@ def add_gradients(
     Returns:
         The steps of noise, [B], and the squared errors, [B].
     """
-    check_like(x0=x0)
     if draw_t is None:
         t = torch.randint(schedule.T, (len(x0),), generator=generator, device=x0.device)
     else:
@@ -215,7 +218,13 @@ def loss_by_t(losses: torch.Tensor, t: torch.Tensor, T: int, bins: int) -> torch
     return sums / torch.bincount(which, minlength=bins)
 
 
-def _check_finite(losses: torch.Tensor, step: int) -> None:
+def _checked(x0: torch.Tensor) -> torch.Tensor:
+    check_like(x0=x0)
+    return x0
+
+
+def check_finite(losses: torch.Tensor, step: int) -> None:
+    """Raises a FloatingPointError unless the losses are finite. On a GPU they are not inspected."""
     if losses.device.type == "cpu" and not bool(losses.isfinite().all()):
         raise FloatingPointError(
             f"the loss is {losses.mean().item()} at step {step}: a smaller learning rate often helps. "
