@@ -1,0 +1,1 @@
+"""The trainer: `diffusion.training` plus what a GPU, several of them and a long run need."""
