@@ -237,7 +237,7 @@ def now() -> float:
 def measure(row: Row, config: UNetConfig, pixels: torch.Tensor, seconds: float) -> dict:
     """Images per second, the median over stretches of about a second, and the time to the first step."""
     torch.manual_seed(0)
-    torch.backends.cudnn.benchmark = row.autotune
+    speed.try_convolutions_out(row.autotune)
     start = now()
     steps = {"course": course_steps, "example": example_steps}[row.loop](row, config, pixels)
     first_loss = float(next(steps))
@@ -305,7 +305,7 @@ SAMPLERS = {
 
 def measure_sampling(make: Callable, config: UNetConfig, device: torch.device) -> dict:
     """Milliseconds per step for one image, the median over five walks, and the time that the first walk takes."""
-    torch.backends.cudnn.benchmark = False
+    speed.try_convolutions_out(False)
     x = torch.randn(1, 3, config.sample_size, config.sample_size, device=device)
     start = now()
     walk = make(config, device)

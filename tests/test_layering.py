@@ -39,6 +39,10 @@ LAYERS = {
         course={"course_utils.diffusion", "course_utils.data"},
         always={"torch", "numpy", "scipy", "safetensors"},
     ),
+    "trainer": Layer(
+        course={"course_utils.diffusion", "course_utils.data", "course_utils.interop"},
+        always={"torch", "accelerate", "safetensors", "PIL"},
+    ),
     "checks": Layer(
         course={"course_utils.diffusion", "course_utils.evaluate"},
         always={"torch", "numpy", "IPython"},

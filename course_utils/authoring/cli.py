@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from course_utils.authoring.course import CourseError, find_chapters, find_course
+from course_utils.authoring.training import add_commands
 
 # Each command imports what it needs when it runs, so that --help and errors are there at once.
 
@@ -79,6 +80,8 @@ EXAMPLES = """examples:
   diffusion-course lab                     open the course in JupyterLab
   diffusion-course run 00 02               run two chapters and keep the results as pages
   diffusion-course run 02 --solutions      run chapter 02's solutions
+  diffusion-course train --preset cpu --out runs/first   train a model
+  diffusion-course sample runs/first --out first.png     draw with it
   diffusion-course publish --repo me/fork  after a fork: make every link point there
 """
 
@@ -149,6 +152,8 @@ def parser() -> argparse.ArgumentParser:
             "--check", action="store_true", help="change nothing; fail if something differs"
         )
 
+    add_commands(command)
+
     publish = command(
         "publish",
         _publish,
@@ -181,3 +186,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
         return 130
+
+
+if __name__ == "__main__":  # for accelerate launch and torchrun
+    sys.exit(main())

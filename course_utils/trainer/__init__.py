@@ -1,1 +1,19 @@
 """The trainer: `diffusion.training` plus what a GPU, several of them and a long run need."""
+
+from course_utils.trainer.log import read_log
+from course_utils.trainer.results import draw, export, sheet, trained
+from course_utils.trainer.run import Outcome, RunError, run
+from course_utils.trainer.settings import PRESETS, Settings
+
+__all__ = [
+    "PRESETS",
+    "Outcome",
+    "RunError",
+    "Settings",
+    "draw",
+    "export",
+    "read_log",
+    "run",
+    "sheet",
+    "trained",
+]

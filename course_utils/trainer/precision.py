@@ -35,3 +35,30 @@ def choose_precision(wanted: str, device: torch.device) -> str:
             "which precision='auto' chooses."
         )
     return wanted
+
+
+class Scaled:
+    """An optimizer beneath a gradient scaler: what `training.loop` asks of an optimizer, and no more.
+
+    A step whose gradients overflowed is left out, and the scaler tries a smaller number. A scaler that is not enabled
+    changes nothing.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler):
+        self.optimizer, self.scaler = optimizer, scaler
+        self.zero_grad = optimizer.zero_grad
+
+    @property
+    def param_groups(self) -> list[dict]:
+        return self.optimizer.param_groups
+
+    def backward(self, loss: torch.Tensor) -> None:
+        self.scaler.scale(loss).backward()
+
+    def unscale(self) -> None:
+        """Give the gradients their true size, once for each step and before they are clipped."""
+        self.scaler.unscale_(self.optimizer)
+
+    def step(self) -> None:
+        self.scaler.step(self.optimizer)
+        self.scaler.update()

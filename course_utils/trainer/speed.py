@@ -61,6 +61,11 @@ def colours_innermost(model: nn.Module) -> None:
     model.to(memory_format=torch.channels_last)
 
 
+def try_convolutions_out(on: bool) -> None:
+    """Let cuDNN time its algorithms for each shape of convolution that it meets first, and keep the fastest."""
+    torch.backends.cudnn.benchmark = on
+
+
 def compiled(function: Callable, mode: str | None) -> Callable:
     """The function as few large GPU kernels, made when it is first called, which takes a minute or so.
 

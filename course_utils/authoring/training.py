@@ -1,0 +1,137 @@
+"""`diffusion-course train` and `sample`: the trainer from the command line."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from course_utils.authoring.course import CourseError
+
+# What may be changed about a preset, with its type; the rest is for Python, where the trainer is
+# course_utils.trainer.run(settings, out).
+CHANGES = {
+    "steps": int,
+    "minutes": float,
+    "batch": int,
+    "accumulate": int,
+    "images": int,
+    "lr": float,
+    "precision": str,
+    "checkpoint_every": int,
+    "sample_every": int,
+    "seed": int,
+}
+HELP = {
+    "steps": "end after so many",
+    "minutes": "end after so much training",
+    "batch": "images in a batch, over all processes",
+    "accumulate": "batches in a step",
+    "images": "take so many, the first ones",
+    "lr": "the learning rate",
+    "precision": "bf16, fp16, fp32 or auto",
+    "checkpoint_every": "steps between checkpoints",
+    "sample_every": "steps between pictures",
+    "seed": "of the weights, the order, t and the noise",
+}
+
+
+def add_commands(command) -> None:
+    """Add both commands to the parser's."""
+    train_parser = command(
+        "train",
+        train,
+        "train an image model",
+        "diffusion-course train --preset t4 --data photos/ --out runs/photos; "
+        "with several GPUs: accelerate launch -m course_utils.authoring.cli train …",
+    )
+    train_parser.add_argument("--out", type=Path, required=True, help="the folder of this run")
+    train_parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    train_parser.add_argument(
+        "--preset",
+        help="what to begin from: cpu, t4 or h100; without it, each one's purpose is printed",
+    )
+    train_parser.add_argument(
+        "--data", help="butterflies, a folder, parquet file or Hub data set (default: the preset's)"
+    )
+    train_parser.add_argument("--size", type=int, help="height and width of the images")
+    train_parser.add_argument(
+        "--no-compile", action="store_true", help="start at once, and train more slowly"
+    )
+    for name, kind in CHANGES.items():
+        train_parser.add_argument(
+            f"--{name.replace('_', '-')}", dest=name, type=kind, help=HELP[name]
+        )
+
+    sample_parser = command(
+        "sample",
+        sample,
+        "draw pictures with a trained model, or hand it to diffusers",
+        "diffusion-course sample runs/photos --out photos.png",
+    )
+    sample_parser.add_argument("run", type=Path, help="the folder of a run")
+    sample_parser.add_argument("--out", type=Path, help="the picture to write")
+    sample_parser.add_argument("--export", type=Path, help="write a folder that diffusers opens")
+    sample_parser.add_argument("--images", type=int, default=16, help="how many (default: 16)")
+    sample_parser.add_argument("--sampler", choices=("ddim", "ddpm"), default="ddim")
+    sample_parser.add_argument("--steps", type=int, default=50, help="of the sampler (default: 50)")
+    sample_parser.add_argument("--seed", type=int, default=0, help="another one, other pictures")
+
+
+def settings_of(args: argparse.Namespace):
+    """The settings that the options ask for: a preset's, or those of the run that goes on, with changes."""
+    from course_utils.trainer.results import SETTINGS
+    from course_utils.trainer.settings import PRESETS, read_settings
+
+    if args.resume:
+        if args.preset or args.data or args.size:
+            raise CourseError("a run goes on with the settings it was begun with: leave them out.")
+        if not (args.out / SETTINGS).is_file():
+            raise CourseError(f"there is no run in {args.out} to go on with.")
+        settings = read_settings(args.out / SETTINGS)
+    elif args.preset not in PRESETS:
+        listed = "\n".join(f"  {name:5} {preset.purpose}" for name, preset in PRESETS.items())
+        raise CourseError(f"choose a --preset:\n{listed}")
+    else:
+        settings = PRESETS[args.preset]
+    changes = {name: getattr(args, name) for name in CHANGES if getattr(args, name) is not None}
+    if args.steps is not None or args.minutes is not None:  # one end replaces the other
+        changes = {"steps": None, "minutes": None} | changes
+    if args.data is not None:
+        changes = {"data": args.data, "images": None} | changes
+    if args.size is not None:
+        changes["model"] = replace(settings.model, sample_size=args.size)
+    if args.no_compile:
+        changes["compile"] = None
+    return replace(settings, **changes)
+
+
+def train(args: argparse.Namespace) -> int:
+    from course_utils.trainer import RunError, run
+
+    try:
+        outcome = run(settings_of(args), args.out, resume=args.resume)
+    except (RunError, ValueError, OSError) as error:
+        raise CourseError(str(error)) from None
+    return 0 if outcome.finished else 130
+
+
+def sample(args: argparse.Namespace) -> int:
+    import torch
+
+    from course_utils.trainer import draw, export, sheet, trained
+
+    if args.out is None and args.export is None:
+        raise CourseError("say what to write: --out picture.png, or --export folder.")
+    try:
+        if args.export is not None:
+            export(args.run, args.export)
+            print(f"✓ diffusers opens {args.export}")
+        if args.out is not None:
+            model, settings = trained(args.run)
+            device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+            options = {"sampler": args.sampler, "steps": args.steps, "seed": args.seed}
+            samples = draw(model.to(device), settings, args.images, device, **options)
+            sheet(samples).save(args.out)
+            print(f"✓ {args.out}")
+    except (ValueError, OSError) as error:
+        raise CourseError(str(error)) from None
+    return 0

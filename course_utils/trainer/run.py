@@ -1,0 +1,302 @@
+"""A training run: the loop of `diffusion.training` on whatever device there is, with all that a long run needs.
+
+A run lives in a folder: settings.json, log.jsonl, its checkpoints, pictures in samples/, and at its end pipeline/,
+which diffusers opens. Whatever ends it early, it goes on from its newest checkpoint.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+
+from course_utils.diffusion.training import EMA, TrainStep, loop, warm_up
+from course_utils.diffusion.unet import UNet
+from course_utils.interop import checkpoint
+from course_utils.trainer import speed
+from course_utils.trainer.images import check_images, feed, load
+from course_utils.trainer.log import back_to, in_words, write_line
+from course_utils.trainer.precision import DTYPES, Scaled, choose_precision
+from course_utils.trainer.processes import share_of, sum_numbers
+from course_utils.trainer.results import LOG, PICTURES, PIPELINE, SETTINGS, draw, export, sheet
+from course_utils.trainer.settings import Settings, read_settings, same_run, write_settings
+from course_utils.trainer.step import Gradients, add_gradients
+from course_utils.trainer.stopping import Stop, stop_on_request
+
+
+class RunError(RuntimeError):
+    """The run cannot begin or go on; the message says why, what is left, and what to do."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: after which step, whether that was its end, and where its newest checkpoint is."""
+
+    step: int
+    finished: bool
+    checkpoint: Path | None
+
+
+@dataclass(frozen=True)
+class Look:
+    """An entry for the log, whether somebody asked to stop, and whether the time is over."""
+
+    entry: dict
+    stopped: bool
+    over: bool
+
+
+class Run:
+    """The parts of a run, on their device.
+
+    Attributes:
+        model, ema, optimizer, generator: what learns, its average, what moves it, and what draws t and eps.
+        seconds: how long it has trained, without pictures and checkpoints.
+    """
+
+    def __init__(self, settings: Settings, out: Path, report: Callable[[str], None]):
+        self.settings, self.out, self.seconds = settings, out, 0.0
+        processes = PartialState()
+        self.device, self.main = processes.device, processes.is_main_process
+        self.alone = processes.num_processes == 1
+        self.share = share_of(settings.batch, processes.process_index, processes.num_processes)
+        self.report = report if self.main else lambda line: None
+        precision = choose_precision(settings.precision, self.device)
+
+        torch.manual_seed(settings.seed)  # the same first weights in every process
+        self.model = UNet(settings.model).to(self.device)
+        if self.device.type == "cuda":
+            speed.try_convolutions_out(settings.autotune)
+            if settings.channels_last:
+                speed.colours_innermost(self.model)
+        if settings.compile is not None and settings.fusible_norm:
+            speed.fuse_group_norms(self.model)
+        self.ema = EMA(self.model, settings.ema)
+        self.generator = torch.Generator(self.device).manual_seed(settings.seed)
+        self.optimizer = speed.adamw(
+            self.model, settings.lr, weight_decay=settings.weight_decay, fused=settings.fused
+        )
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
+        self.loss_function = speed.loss_function(
+            self.model,
+            settings.schedule,
+            self.device,
+            prediction=settings.prediction,
+            dtype=DTYPES[precision],
+            compile=settings.compile,
+        )
+
+    def steps(self, pixels: torch.Tensor, start: int) -> Iterator[TrainStep]:
+        """The loop, from step number `start` on."""
+        s = self.settings
+        optimizer = Scaled(self.optimizer, self.scaler)
+        add = partial(
+            add_gradients,
+            self.loss_function,
+            T=s.T,
+            generator=self.generator,
+            share=self.share,
+        )
+        return loop(
+            self.model,
+            feed(pixels, s, self.device, start * s.accumulate),
+            Gradients(add, optimizer),
+            optimizer,
+            rate=warm_up(s.lr, s.warm_up),
+            ema=self.ema,
+            max_norm=s.max_norm,
+            accumulate=s.accumulate,
+            start=start,
+        )
+
+    # --- checkpoints ---
+
+    @property
+    def parts(self) -> dict:
+        """What `checkpoint.save` and `load` take."""
+        names = ("model", "optimizer", "ema", "generator")
+        return {name: getattr(self, name) for name in names} | {
+            "config": asdict(self.settings.model)
+        }
+
+    def save(self, step: int) -> None:
+        """A checkpoint after `step` steps, by one process for all, unless the last step spoilt the weights."""
+        weights = torch.stack(torch._foreach_norm(list(self.model.parameters())))
+        if not bool(weights.isfinite().all()):
+            raise RunError(f"the weights are no longer finite at step {step}. {self.advice()}")
+        if not self.main:
+            return
+        if self.scaler.is_enabled():  # what the loss is multiplied by goes with the optimizer
+            self.optimizer.param_groups[0]["loss_scale"] = self.scaler.get_scale()
+        checkpoint.save(self.out, step, **self.parts)
+
+    def load(self) -> int:
+        """Go back to the newest checkpoint; the number of steps it has made."""
+        step = checkpoint.load(self.out, **self.parts)
+        scale = self.optimizer.param_groups[0].get("loss_scale")
+        if self.scaler.is_enabled() and scale is not None:
+            self.scaler.load_state_dict(self.scaler.state_dict() | {"scale": scale})
+        return step
+
+    def advice(self) -> str:
+        """What is left and how to go on, in words."""
+        found = checkpoint.checkpoints(self.out)
+        if not found:
+            return "There is no checkpoint yet: begin again."
+        return (
+            f"The newest checkpoint, {found[-1].name}, is good. To go on from it: "
+            f"diffusion-course train --resume --out {self.out}"
+        )
+
+    # --- a look at the run ---
+
+    def look(self, step: int, losses: list[torch.Tensor], since: float, stop: Stop) -> "Look":
+        """What the last steps did, since a moment of time.perf_counter(). Waits for GPU and others."""
+        s, own = self.settings, self.share.stop - self.share.start
+        loss = float(torch.stack(losses).sum()) * own  # here the GPU is waited for
+        seconds = time.perf_counter() - since
+        self.seconds += seconds
+        over = self.main and s.minutes is not None and self.seconds >= 60 * s.minutes
+        loss, stopped, over = sum_numbers(loss, stop.signal is not None, over)
+        loss /= s.batch * len(losses)
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss is {loss} within the {len(losses)} steps up to {step}: "
+                "a smaller learning rate often helps."
+            )
+        cuda = self.device.type == "cuda"
+        entry = {
+            "step": step,
+            "loss": loss,
+            "images_per_s": round(len(losses) * s.batch * s.accumulate / seconds, 1),
+            "seconds": round(self.seconds, 2),
+            "lr": self.optimizer.param_groups[0]["lr"],
+            "memory_gb": round(torch.cuda.max_memory_reserved() / 1e9, 2) if cuda else None,
+        }
+        return Look(entry, bool(stopped), bool(over))
+
+    def left(self, entry: dict) -> float:
+        """The seconds until the end, at the rate of an entry."""
+        s = self.settings
+        by_time = 60 * s.minutes - self.seconds if s.minutes else float("inf")
+        rate = entry["images_per_s"] / (s.batch * s.accumulate)
+        by_steps = (s.steps - entry["step"]) / rate if s.steps else float("inf")
+        return max(0.0, min(by_time, by_steps))
+
+    def picture(self, step: int) -> None:
+        """Sixteen samples of the averaged network, always from the same noise."""
+        if self.main:
+            folder = self.out / PICTURES
+            folder.mkdir(exist_ok=True)
+            samples = draw(
+                self.ema.model, self.settings, 16, self.device, steps=min(50, self.settings.T)
+            )
+            sheet(samples).save(folder / f"step-{step:08d}.png")
+
+
+def run(
+    settings: Settings,
+    out: str | Path,
+    *,
+    pixels: torch.Tensor | None = None,
+    resume: bool = False,
+    report: Callable[[str], None] = print,
+) -> Outcome:
+    """Train until the settings' end, or until somebody asks to stop; a run that was stopped goes on with `resume`.
+
+    Args:
+        out: the folder of this run alone.
+        pixels: the images, if not those that settings.data names.
+        resume: go on from the newest checkpoint in `out`, with the settings that it was begun with; only its end and
+            how often it reports may be others.
+        report: what to do with lines for people.
+
+    Raises:
+        RunError: if out holds another run, the loss is no longer finite, or nothing can be written. Checkpoints that
+            are there stay as they are.
+        ValueError: if the settings, the images and the device do not go together.
+    """
+    out = Path(out)
+    _open_folder(settings, out, resume)
+    pixels = load(settings) if pixels is None else check_images(pixels, settings)
+    this = Run(settings, out, report)
+    start = 0
+    if resume and checkpoint.checkpoints(out):
+        start = this.load()
+        this.report(f"Going on after step {start:,}.")
+    if this.main:
+        this.seconds = back_to(out / LOG, start)
+    if settings.compile is not None:
+        this.report("The first step compiles the network, which takes a minute or so.")
+    with stop_on_request() as stop:
+        try:
+            outcome = _train(this, pixels, start, stop)
+            if outcome.finished and this.main:
+                export(out, out / PIPELINE)
+        except FloatingPointError as error:
+            raise RunError(f"{error} {this.advice()}") from None
+        except OSError as error:
+            raise RunError(f"cannot write to {out}: {error}. Make room. {this.advice()}") from None
+    if outcome.finished:
+        this.report(f"Done: {out / PIPELINE} is ready for diffusers.")
+    else:
+        this.report(f"Stopped by {stop.signal or 'another process'}, and saved. {this.advice()}")
+    return outcome
+
+
+def _train(this: Run, pixels: torch.Tensor, start: int, stop: Stop) -> Outcome:
+    """The steps, and what is due after some of them. Between two looks nothing waits for the GPU."""
+    s, out = this.settings, this.out
+    losses, since, step = [], time.perf_counter(), start
+    ends = s.steps is not None and start >= s.steps
+    for state in () if ends else this.steps(pixels, start):
+        step = state.step + 1
+        losses.append(state.loss)
+        ends = step == s.steps
+        log, save, picture = (
+            ends or step % every == 0 for every in (s.log_every, s.checkpoint_every, s.sample_every)
+        )
+        asked = (
+            this.alone and stop.signal is not None
+        )  # several must stop after the same step: at a look
+        if not (log or save or picture or asked or step == start + 1):
+            continue
+        look = this.look(step, losses, since, stop)
+        ends = ends or look.over
+        if this.main:
+            write_line(out / LOG, look.entry)
+            this.report(in_words(look.entry, this.left(look.entry)))
+        if save or ends or look.stopped:
+            this.save(step)
+        if picture or ends:
+            this.picture(step)
+        if ends or look.stopped:
+            break
+        losses, since = [], time.perf_counter()
+    newest = checkpoint.checkpoints(out)
+    return Outcome(step, ends, newest[-1] if newest else None)
+
+
+def _open_folder(settings: Settings, out: Path, resume: bool) -> None:
+    """Write the settings into a new folder, or see that they are those of the run that is there."""
+    if not PartialState().is_main_process:
+        return
+    there = (out / SETTINGS).exists()
+    if there and not resume:
+        raise RunError(
+            f"{out} holds a run already: go on with it (diffusion-course train --resume --out {out}), "
+            "or choose another folder."
+        )
+    if resume and not there:
+        raise RunError(f"there is no run in {out} to go on with.")
+    if there and (wrong := same_run(read_settings(out / SETTINGS), settings)):
+        raise RunError(f"the run in {out} has other settings: {'; '.join(wrong)}.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_settings(settings, out / SETTINGS)
+    except OSError as error:
+        raise RunError(f"cannot write to {out}: {error}.") from None

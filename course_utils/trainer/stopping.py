@@ -1,0 +1,38 @@
+"""Being asked to stop: Ctrl-C, and the SIGTERM that a cluster sends before it takes a machine back."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+
+@dataclass
+class Stop:
+    """Whether somebody asked, and by which signal."""
+
+    signal: str | None = None
+
+
+@contextmanager
+def stop_on_request() -> Iterator[Stop]:
+    """Within it, the first SIGINT or SIGTERM is noted in the Stop, for the loop to end where it can be taken up again.
+
+    A second one ends the program as it always does. Outside the main thread, where Python takes no signals, nothing
+    is noted.
+    """
+    stop, before = Stop(), {}
+
+    def note(number: int, frame) -> None:
+        stop.signal = signal.Signals(number).name
+        signal.signal(number, before[number])
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            before[number] = signal.signal(number, note)
+        except ValueError:  # not the main thread
+            break
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
