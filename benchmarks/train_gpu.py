@@ -18,7 +18,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", tempfile.mkdtemp(prefix="compil
 os.environ.setdefault("TRITON_CACHE_DIR", os.environ["TORCHINDUCTOR_CACHE_DIR"] + "/triton")
 
 import torch
+import torch._inductor.config
 import torch.nn.functional as F
 from diffusers import DDPMScheduler
 
@@ -81,33 +83,31 @@ class Row:
 COURSE = Row("the course's trainer")
 EXAMPLE = Row("diffusers' UNet2DModel, diffusers' example", "diffusers", "example", autotune=False)
 SAME = Row("diffusers' UNet2DModel, the same optimisations", "diffusers")
-LARGER = [
-    replace(COURSE, name="the course's trainer, batch 256", batch=256),
-    replace(COURSE, name="the course's trainer, batch 512", batch=512, compile="default"),
-]
+LARGER = replace(COURSE, name="the course's trainer, batch 512", batch=512, compile="default")
 WITHOUT = [
     replace(COURSE, name="without CUDA graphs", compile="default"),
     replace(COURSE, name="without group norm that fuses", fusible_norm=False),
     replace(COURSE, name="without compiling", compile=None, fusible_norm=False),
-    replace(COURSE, name="without bf16", precision="fp32"),
-    replace(COURSE, name="without channels_last", channels_last=False),
     replace(COURSE, name="without trying convolutions out", autotune=False),
     replace(COURSE, name="without fused optimizer and average", fused=False),
     replace(COURSE, name="without the images on the GPU", resident=False),
     replace(COURSE, name="with a look at the loss after every step", asynchronous=False),
+    replace(COURSE, name="without channels_last", channels_last=False),
+    replace(COURSE, name="without bf16", precision="fp32"),
 ]
 TRIALS = [  # TEMPORARY: ideas to judge on a real GPU, to be adopted or deleted
     replace(COURSE, name="trial: group norm by groups", patch="by_groups"),
     replace(COURSE, name="trial: merged upsampling", patch="merged_upsampling"),
+    replace(COURSE, name="trial: tuned kernels", patch="tuned"),
 ]
-ROWS = [COURSE, EXAMPLE, SAME, *LARGER, *WITHOUT[:2], *TRIALS, *WITHOUT[2:]]
+ROWS = [COURSE, EXAMPLE, SAME, LARGER, *TRIALS, *WITHOUT]
 
 
 def group_norm_by_groups(x, groups, weight, bias, eps):
     B, C, H, W = x.shape
-    grouped = x.float().view(B, groups, C // groups, H, W)
+    grouped = x.float().reshape(B, groups, C // groups, H, W)
     variance, mean = torch.var_mean(grouped, (2, 3, 4), correction=0, keepdim=True)
-    normal = ((grouped - mean) * (variance + eps).rsqrt()).view(B, C, H, W)
+    normal = ((grouped - mean) * (variance + eps).rsqrt()).reshape(B, C, H, W)
     return (normal * weight.view(1, C, 1, 1) + bias.view(1, C, 1, 1)).to(x.dtype)
 
 
@@ -122,8 +122,10 @@ def patched(name: str | None):
         speed.group_norm = group_norm_by_groups
     if name == "merged_upsampling":
         unet.Upsample.forward = upsample_merged
+    tuned = torch._inductor.config.patch(coordinate_descent_tuning=name == "tuned")
     try:
-        yield
+        with tuned:
+            yield
     finally:
         speed.group_norm, unet.Upsample.forward = norm, up
 
@@ -325,22 +327,32 @@ def measure_sampling(make: Callable, config: UNetConfig, device: torch.device) -
 
 
 def compile_ahead(rows: list[Row], tiny: bool, most_seconds: float) -> None:
-    """Fill the compiler's cache for the rows by a process each, all at once: one at a time takes minutes more."""
+    """Fill the compiler's cache for the rows by a process each, five at a time: one by one takes minutes more."""
     environment = os.environ | {"TORCHINDUCTOR_COMPILE_THREADS": "4"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, __file__, "--only", row.name, "--ahead", *["--tiny"] * tiny],
-            env=environment,
-        )
-        for row in rows
-    ]
     end = time.perf_counter() + most_seconds
-    for process in processes:
-        try:
-            process.wait(max(0.0, end - time.perf_counter()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+
+    def compile_one(row: Row) -> None:
+        command = [sys.executable, __file__, "--ahead", *["--tiny"] * tiny, "--only", row.name]
+        with suppress(subprocess.TimeoutExpired):
+            left = max(1.0, end - time.perf_counter())
+            subprocess.run(command, env=environment, timeout=left, check=False)
+
+    with ThreadPoolExecutor(5) as pool:
+        list(pool.map(compile_one, rows))
+
+
+def profile(row: Row, config: UNetConfig, pixels: torch.Tensor) -> str:
+    """Which kernels ten steps of a row spend their time in."""
+    steps = course_steps(row, config, pixels)
+    for _ in range(8):
+        next(steps)
+    now()
+    with torch.profiler.profile() as seen:
+        for _ in range(10):
+            next(steps)
+        now()
+    key = "self_device_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
+    return seen.key_averages().table(sort_by=key, row_limit=60, max_name_column_width=90)
 
 
 def table(results: dict) -> str:
@@ -391,6 +403,7 @@ def main() -> None:
     parser.add_argument("--no-sampling", dest="sampling", action="store_false")
     parser.add_argument("--seconds", type=float, default=4, help="of measuring for each row")
     parser.add_argument("--minutes", type=float, default=8.5, help="begin no row after so long")
+    parser.add_argument("--profile", action="store_true", help="also write profile.txt into --out")
     parser.add_argument("--tiny", action="store_true", help="a small network, to try this file out")
     parser.add_argument("--ahead", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -411,7 +424,8 @@ def main() -> None:
     if args.ahead:  # the first steps compile; nothing is measured
         for row in rows:
             if row.name in args.only:
-                print(attempt(measure, row, config, pixels, 0.0), file=sys.stderr)
+                with patched(row.patch):
+                    print(attempt(measure, row, config, pixels, 0.0), file=sys.stderr)
         return
 
     results = {"machine": made_on("benchmarks/train_gpu.py"), "training": {}, "sampling": {}}
@@ -437,8 +451,12 @@ def main() -> None:
             print(f"{time.perf_counter() - began:4.0f} s  the others are compiled", flush=True)
         seen = {"error": "not measured: no time was left"}
         if in_time():
-            seen = attempt(measure, row, config, pixels, seconds)
+            with patched(row.patch):
+                seen = attempt(measure, row, config, pixels, seconds)
         keep("training", row.name, {"batch": row.batch} | seen)
+        if row.name == COURSE.name and args.profile and args.out:
+            told = attempt(lambda row: {"table": profile(row, config, pixels)}, row)
+            (args.out / "profile.txt").write_text(str(told.get("table", told)), encoding="utf-8")
         if row.name == SAME.name or (i + 1 == len(rows) and not results["sampling"]):
             for name, walks in SAMPLERS.items():
                 if args.sampling and in_time():

@@ -2,7 +2,7 @@
 
 from course_utils.trainer.log import read_log
 from course_utils.trainer.results import draw, export, sheet, trained
-from course_utils.trainer.run import Outcome, RunError, run
+from course_utils.trainer.running import Outcome, RunError, run
 from course_utils.trainer.settings import PRESETS, Settings
 
 __all__ = [

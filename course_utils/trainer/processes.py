@@ -5,6 +5,19 @@ import torch.distributed as dist
 from accelerate import PartialState
 
 
+class LostProcess(RuntimeError):
+    """Another process has ended or cannot be reached."""
+
+
+def here() -> PartialState:
+    """accelerate's knowledge of this process: its device, its number, and how many there are.
+
+    Started alone, it is the only one; by `accelerate launch` or torchrun it meets the others here.
+    """
+    # accelerate joins processes that have no GPU only if it is told that they have none.
+    return PartialState(cpu=not torch.accelerator.is_available())
+
+
 def share_of(batch: int, process: int, processes: int) -> slice:
     """Which images of a batch are this process's: consecutive ones, in shares that differ by one at most.
 
@@ -19,21 +32,29 @@ def share_of(batch: int, process: int, processes: int) -> slice:
 @torch.no_grad()
 def sum_gradients(groups: list[dict]) -> None:
     """Replace each gradient of the optimizer's groups by its sum over all processes, in one message for all."""
-    if PartialState().num_processes == 1:
+    if here().num_processes == 1:
         return
     gradients = [w.grad for group in groups for w in group["params"] if w.grad is not None]
     # In the order in which the numbers lie in memory, whatever the layout.
     flat = [gradient.as_strided((gradient.numel(),), (1,)) for gradient in gradients]
     together = torch.cat(flat)
-    dist.all_reduce(together)
+    _sum(together)
     torch._foreach_copy_(flat, together.split([len(part) for part in flat]))
 
 
 def sum_numbers(*numbers: float) -> list[float]:
     """Each number's sum over all processes. Waits for the others."""
-    state = PartialState()
+    state = here()
     if state.num_processes == 1:
         return [float(number) for number in numbers]
     together = torch.tensor(numbers, dtype=torch.float32, device=state.device)
-    dist.all_reduce(together)
+    _sum(together)
     return together.tolist()
+
+
+def _sum(numbers: torch.Tensor) -> None:
+    try:
+        dist.all_reduce(numbers)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise LostProcess(f"another process of this run was lost ({reason}).") from None

@@ -120,7 +120,8 @@ def _check(s: Settings) -> None:
     def is_positive(value) -> bool:
         return isinstance(value, int | float) and 0 < value < math.inf
 
-    need("model", isinstance(s.model.sample_size, int), "a UNetConfig with a sample_size")
+    fine = isinstance(s.model, UNetConfig) and isinstance(s.model.sample_size, int)
+    need("model", fine, "a UNetConfig with a sample_size")
     need("model", s.model.in_channels in (1, 3), "for images of 1 or 3 channels")
     need("model", s.model.in_channels == s.model.out_channels, "for one number of channels")
     check_one_of("noise", s.noise, tuple(SCHEDULES))

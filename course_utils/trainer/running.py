@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from accelerate import PartialState
 
 from course_utils.diffusion.training import EMA, TrainStep, loop, warm_up
 from course_utils.diffusion.unet import UNet
@@ -21,7 +20,7 @@ from course_utils.trainer import speed
 from course_utils.trainer.images import check_images, feed, load
 from course_utils.trainer.log import back_to, in_words, write_line
 from course_utils.trainer.precision import DTYPES, Scaled, choose_precision
-from course_utils.trainer.processes import share_of, sum_numbers
+from course_utils.trainer.processes import LostProcess, here, share_of, sum_numbers
 from course_utils.trainer.results import LOG, PICTURES, PIPELINE, SETTINGS, draw, export, sheet
 from course_utils.trainer.settings import Settings, read_settings, same_run, write_settings
 from course_utils.trainer.step import Gradients, add_gradients
@@ -60,7 +59,7 @@ class Run:
 
     def __init__(self, settings: Settings, out: Path, report: Callable[[str], None]):
         self.settings, self.out, self.seconds = settings, out, 0.0
-        processes = PartialState()
+        processes = here()
         self.device, self.main = processes.device, processes.is_main_process
         self.alone = processes.num_processes == 1
         self.share = share_of(settings.batch, processes.process_index, processes.num_processes)
@@ -216,8 +215,8 @@ def run(
         report: what to do with lines for people.
 
     Raises:
-        RunError: if out holds another run, the loss is no longer finite, or nothing can be written. Checkpoints that
-            are there stay as they are.
+        RunError: if out holds another run, the loss is no longer finite, nothing can be written, or another process
+            is lost. Checkpoints that are there stay as they are.
         ValueError: if the settings, the images and the device do not go together.
     """
     out = Path(out)
@@ -237,7 +236,7 @@ def run(
             outcome = _train(this, pixels, start, stop)
             if outcome.finished and this.main:
                 export(out, out / PIPELINE)
-        except FloatingPointError as error:
+        except (FloatingPointError, LostProcess) as error:
             raise RunError(f"{error} {this.advice()}") from None
         except OSError as error:
             raise RunError(f"cannot write to {out}: {error}. Make room. {this.advice()}") from None
@@ -283,7 +282,7 @@ def _train(this: Run, pixels: torch.Tensor, start: int, stop: Stop) -> Outcome:
 
 def _open_folder(settings: Settings, out: Path, resume: bool) -> None:
     """Write the settings into a new folder, or see that they are those of the run that is there."""
-    if not PartialState().is_main_process:
+    if not here().is_main_process:
         return
     there = (out / SETTINGS).exists()
     if there and not resume:

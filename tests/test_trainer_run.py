@@ -1,0 +1,206 @@
+"""A run ends as it should, or loses nothing."""
+
+import errno
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import DDPMPipeline
+from safetensors.torch import load_file
+from tiny_training import PIXELS, TINY, tiny_run
+
+from course_utils.diffusion.training import train, warm_up
+from course_utils.diffusion.unet import UNet
+from course_utils.interop import checkpoint, unet_from_diffusers
+from course_utils.trainer import RunError, draw, processes, read_log, run, running, trained
+from course_utils.trainer.images import prepared_ahead
+
+HERE = Path(__file__).parent
+
+
+def bits(path):
+    return load_file(path)
+
+
+def assert_same(one, other):
+    first, second = bits(one), bits(other)
+    assert first.keys() == second.keys()
+    for name in first:
+        assert torch.equal(first[name], second[name]), name
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of six steps that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    return folder, tiny_run(folder)
+
+
+def test_a_run_leaves_what_it_promises(whole):
+    folder, outcome = whole
+    assert outcome.finished
+    assert outcome.step == 6
+    assert outcome.checkpoint.name == "step-00000006.safetensors"
+    assert [entry["step"] for entry in read_log(folder / "log.jsonl")] == [1, 3, 6]
+    assert all(math.isfinite(entry["loss"]) for entry in read_log(folder / "log.jsonl"))
+    assert (folder / "samples" / "step-00000006.png").stat().st_size > 100
+    assert "6 steps of 10 images" in (folder / "pipeline" / "README.md").read_text()
+
+
+def test_the_run_is_the_course_s_training(whole):
+    """The same as `training.train`, which accumulates its batches in the same way."""
+    from course_utils.data import batches
+
+    torch.manual_seed(TINY.seed)
+    model = UNet(TINY.model)
+    steps = train(
+        model,
+        batches(PIXELS, TINY.batch, seed=TINY.seed, flip=True),
+        TINY.schedule,
+        lr=warm_up(TINY.lr, TINY.warm_up),
+        generator=torch.Generator().manual_seed(TINY.seed),
+        optimizer=torch.optim.AdamW(model.parameters(), weight_decay=0.0, fused=True),
+        max_norm=TINY.max_norm,
+        accumulate=TINY.accumulate,
+    )
+    for _ in range(6):
+        next(steps)
+    saved = bits(whole[1].checkpoint)
+    for name, weight in model.state_dict().items():
+        torch.testing.assert_close(saved[f"model.{name}"], weight, rtol=1e-6, atol=1e-7)
+
+
+def test_diffusers_opens_the_averaged_network(whole):
+    folder, outcome = whole
+    pipeline = DDPMPipeline.from_pretrained(folder / "pipeline")
+    exported = unet_from_diffusers(pipeline.unet).state_dict()
+    model, settings = trained(folder)
+    for name, weight in model.state_dict().items():
+        assert torch.equal(weight, bits(outcome.checkpoint)[f"ema.{name}"])
+        assert torch.equal(exported[name], weight)
+    samples = draw(model, settings, 2, torch.device("cpu"), steps=3)
+    assert samples.shape == (2, 3, 4, 4)
+    assert torch.equal(samples, draw(model, settings, 2, torch.device("cpu"), steps=3))
+
+
+def test_a_resumed_run_equals_the_undisturbed_one(whole, tmp_path):
+    tiny_run(tmp_path, steps=3)
+    outcome = tiny_run(tmp_path, resume=True)
+    assert_same(outcome.checkpoint, whole[1].checkpoint)
+    assert [entry["step"] for entry in read_log(tmp_path / "log.jsonl")] == [1, 3, 4, 6]
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+def test_a_signal_saves_and_the_run_goes_on_from_there(whole, tmp_path, name):
+    lines = []
+
+    def report(line):
+        lines.append(line)
+        if line.startswith("step 1 "):
+            os.kill(os.getpid(), signal.Signals[name])
+
+    before = signal.getsignal(signal.Signals[name])
+    outcome = tiny_run(tmp_path, report)
+    assert not outcome.finished
+    assert outcome.step == 2  # the step after the signal
+    assert f"Stopped by {name}, and saved." in lines[-1]
+    assert f"train --resume --out {tmp_path}" in lines[-1]
+    assert signal.getsignal(signal.Signals[name]) is before
+    assert_same(tiny_run(tmp_path, resume=True).checkpoint, whole[1].checkpoint)
+
+
+def test_a_program_that_is_killed_goes_on_from_its_checkpoint(whole, tmp_path):
+    command = [sys.executable, HERE / "tiny_training.py", tmp_path, "100000"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 120
+        while len(checkpoint.checkpoints(tmp_path)) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.kill()
+    newest = checkpoint.checkpoints(tmp_path)[-1]
+    steps = int(newest.stem.removeprefix("step-"))
+    outcome = tiny_run(tmp_path, resume=True, steps=steps + 3)
+    assert outcome.finished
+    log = [entry["step"] for entry in read_log(tmp_path / "log.jsonl")]
+    assert log == sorted(set(log))  # nothing twice
+
+
+def test_a_loss_that_is_no_number_ends_with_the_checkpoint_before_intact(tmp_path, monkeypatch):
+    tiny_run(tmp_path, steps=3)
+    good = (tmp_path / "step-00000003.safetensors").read_bytes()
+    forward = UNet.forward
+    monkeypatch.setattr(UNet, "forward", lambda self, x, t: forward(self, x, t) * float("nan"))
+    with pytest.raises(RunError, match=r"loss is nan.*step-00000003.*is good.*train --resume"):
+        tiny_run(tmp_path, resume=True)
+    assert [path.name for path in checkpoint.checkpoints(tmp_path)] == ["step-00000003.safetensors"]
+    assert (tmp_path / "step-00000003.safetensors").read_bytes() == good
+
+
+def test_weights_that_the_last_step_spoilt_are_not_saved(tmp_path, monkeypatch):
+    """The loss of a step is from before it; what the step did shows in the next."""
+    monkeypatch.setattr(running, "warm_up", lambda lr, steps: lambda step: math.inf)
+    with pytest.raises(RunError, match="weights are no longer finite at step 1"):
+        tiny_run(tmp_path, steps=1)
+    assert checkpoint.checkpoints(tmp_path) == []
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
+    tiny_run(tmp_path, steps=3)
+    good = (tmp_path / "step-00000003.safetensors").read_bytes()
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint.os, "fsync", full)
+        with pytest.raises(RunError, match=r"No space left.*Make room.*step-00000003.*is good"):
+            tiny_run(tmp_path, resume=True)
+    assert [path.name for path in checkpoint.checkpoints(tmp_path)] == ["step-00000003.safetensors"]
+    assert (tmp_path / "step-00000003.safetensors").read_bytes() == good
+    assert tiny_run(tmp_path, resume=True).finished
+
+
+def test_a_lost_process_ends_the_run_with_advice(tmp_path, monkeypatch):
+    tiny_run(tmp_path, steps=3)
+
+    def lost(numbers):
+        raise RuntimeError("Connection closed by peer\nand much more")
+
+    monkeypatch.setattr(processes.dist, "all_reduce", lost)
+    monkeypatch.setattr(running, "sum_numbers", lambda *numbers: processes._sum(torch.ones(1)))
+    with pytest.raises(RunError, match=r"was lost \(Connection closed by peer\).*is good"):
+        tiny_run(tmp_path, resume=True)
+
+
+def test_minutes_end_a_run_as_steps_do(tmp_path):
+    outcome = tiny_run(tmp_path, steps=None, minutes=1e-6)
+    assert outcome.finished
+    assert outcome.step == 1
+    assert (tmp_path / "pipeline").is_dir()
+
+
+def test_folders_and_images_that_do_not_fit_are_refused(whole, tmp_path):
+    folder, _ = whole
+    with pytest.raises(RunError, match="holds a run already"):
+        tiny_run(folder)
+    with pytest.raises(RunError, match=r"other settings: lr was 0\.01 and is 0\.5"):
+        tiny_run(folder, resume=True, lr=0.5)
+    with pytest.raises(RunError, match="there is no run"):
+        tiny_run(tmp_path / "nothing", resume=True)
+    with pytest.raises(ValueError, match=r"takes images of \[3, 4, 4\]"):
+        run(TINY, tmp_path / "grey", pixels=PIXELS[:, :1])
+    with pytest.raises(ValueError, match="only 4"):
+        run(TINY, tmp_path / "few", pixels=PIXELS[:4])
+
+
+def test_batches_prepared_ahead_are_the_same_batches():
+    wanted = [torch.full((2,), float(i)) for i in range(20)]
+    got = prepared_ahead(iter(wanted), torch.device("cpu"))
+    for batch in wanted[:10]:
+        assert torch.equal(next(got), batch)
+    got.close()
