@@ -14,8 +14,9 @@ from pathlib import Path
 
 import torch
 
-from course_utils.authoring.shipping import draw_butterflies, made_on, write_hashes
+from course_utils.authoring.shipping import made_on, write_hashes
 from course_utils.data import to_model
+from course_utils.data.parallel import draw_butterflies
 from course_utils.diffusion import schedule
 from course_utils.diffusion.samplers import ddim, ddpm
 from course_utils.evaluate import butterfly_features, energy_distance, reference_features

@@ -10,6 +10,7 @@ from PIL import Image
 
 from course_utils.data import butterflies
 from course_utils.data.butterflies import PATTERNS, butterfly, draw, portrait
+from course_utils.data.parallel import draw_butterflies
 
 
 def test_a_set_is_fixed_by_its_seed_and_a_start_continues_it():
@@ -71,3 +72,7 @@ def test_bad_input_is_refused_in_words():
     with pytest.raises(ValueError, match="not be negative"):
         butterflies(1, seed=-1)
     assert butterflies(0).shape == (0, 3, 32, 32)
+
+
+def test_all_cores_draw_the_same_butterflies():
+    assert torch.equal(draw_butterflies(9, 16, seed=3), butterflies(9, 16, seed=3))

@@ -1,5 +1,6 @@
 """A run of the trainer that takes a moment: `python tiny_training.py FOLDER STEPS` makes it, alone or not."""
 
+import os
 import sys
 from dataclasses import replace
 
@@ -7,6 +8,8 @@ import torch
 
 from course_utils.diffusion.unet import UNetConfig
 from course_utils.trainer import Settings, run
+
+os.environ.setdefault("ACCELERATE_USE_CPU", "true")  # where the last bit is always the same
 
 TINY = Settings(
     model=UNetConfig(

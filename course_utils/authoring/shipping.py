@@ -1,33 +1,15 @@
-"""What every script that makes a shipped folder needs: drawings by all cores, hashes, and the facts of the machine."""
+"""What every script that makes a shipped folder needs: hashes, and the facts of the machine."""
 
 import hashlib
 import json
-import math
 import os
 import platform
 import shlex
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from datetime import date
-from multiprocessing import get_context
 from pathlib import Path
 
 import torch
-
-from course_utils.data import butterflies
-
-
-def draw_butterflies(n: int, size: int, seed: int) -> torch.Tensor:
-    """`butterflies(n, size, seed)` with one process per core. uint8 [n, 3, size, size]."""
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
-    share = math.ceil(n / (4 * cores))
-    starts = range(0, n, share)
-    # Not by fork: a child of a process whose OpenMP threads have worked waits for them for ever.
-    with ProcessPoolExecutor(cores, get_context("spawn")) as pool:
-        jobs = [pool.submit(butterflies, min(share, n - s), size, seed, start=s) for s in starts]
-        return torch.cat([job.result() for job in jobs])
 
 
 def made_on(program: str) -> dict[str, str]:

@@ -20,8 +20,9 @@ from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
 from PIL import Image
 from torch.nn import functional as F
 
-from course_utils.authoring.shipping import draw_butterflies, made_on, write_hashes
+from course_utils.authoring.shipping import made_on, write_hashes
 from course_utils.data import butterflies, to_model, to_pixels
+from course_utils.data.parallel import draw_butterflies
 from course_utils.diffusion import forward, schedule
 
 SIZE = 32

@@ -16,9 +16,10 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from course_utils.authoring.shipping import draw_butterflies, made_on, write_hashes
+from course_utils.authoring.shipping import made_on, write_hashes
 from course_utils.data import to_model
 from course_utils.data.butterflies import PATTERNS, Butterfly, butterfly
+from course_utils.data.parallel import draw_butterflies
 from course_utils.evaluate.features import ANGLES, FACTORS, FEATURES, ButterflyClassifier
 
 TRAIN_SET, TEST_SET, REFERENCE_SET = 100, 101, 102  # seeds that no generating model learns from

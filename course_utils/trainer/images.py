@@ -7,9 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 
 from course_utils.data import batches, butterflies, load_images
+from course_utils.data.parallel import draw_butterflies
 from course_utils.trainer.settings import Settings
 
 BUTTERFLIES = "butterflies"
+FEW = 2000  # butterflies, which one process draws before others have started
 MOST = 0.25  # of a GPU's free memory, for images; the rest is for training
 
 
@@ -21,7 +23,8 @@ def load(settings: Settings) -> torch.Tensor:
     """
     size = settings.model.sample_size
     if settings.data == BUTTERFLIES:
-        pixels = butterflies(settings.images, size, settings.seed)
+        draw = butterflies if settings.images <= FEW else draw_butterflies
+        pixels = draw(settings.images, size, settings.seed)
     else:
         pixels = load_images(
             settings.data, size, limit=settings.images, channels=settings.channels

@@ -1,5 +1,7 @@
 """Several processes, a GPU each, that train as one."""
 
+import os
+
 import torch
 import torch.distributed as dist
 from accelerate import PartialState
@@ -14,8 +16,10 @@ def here() -> PartialState:
 
     Started alone, it is the only one; by `accelerate launch` or torchrun it meets the others here.
     """
-    # accelerate joins processes that have no GPU only if it is told that they have none.
-    return PartialState(cpu=not torch.accelerator.is_available())
+    # accelerate joins processes that have no GPU only if it is told that they have none. (`accelerate launch --cpu`
+    # sets the variable.)
+    no_gpu = not torch.accelerator.is_available()
+    return PartialState(cpu=no_gpu or os.environ.get("ACCELERATE_USE_CPU", "false") == "true")
 
 
 def share_of(batch: int, process: int, processes: int) -> slice:
