@@ -13,11 +13,14 @@ class Case:
         says: the call in words, to follow "tried": "x0 of shape [4, 3, 8, 8] at t = 250".
         arguments: what the learner's function is given: a copy of its own in every case.
         calls: how often it is called with that one copy; the last answer counts.
+        returns: the names of what is returned, where this call returns another number of things than the
+            exercise's first one does.
     """
 
     says: str
     arguments: tuple
     calls: int = 1
+    returns: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
