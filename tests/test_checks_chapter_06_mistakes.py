@@ -22,6 +22,20 @@ def embed_as(f=lambda k, half, s: 10_000 ** (-k / (half - s)), told=lambda t: t,
     return answer
 
 
+def field_adding(step):
+    """06.2 with step(kernel, stride, strides so far): what each layer adds."""
+
+    def answer(layers):
+        field, jump, out = 1, 1, []
+        for kernel, stride in layers:
+            field += step(kernel, stride, jump)
+            jump *= stride
+            out.append(field)
+        return out
+
+    return answer
+
+
 def vaswani(t, dim, cos_first, freq_shift):
     """Even places sines, odd places cosines, as the paper has it."""
     row = torch.zeros(len(t), dim)
@@ -60,6 +74,13 @@ def norm_over(*axes, correction=0):
     return answer
 
 
+def norm_by_std(x, groups, weight, bias, eps):
+    """The first thing that comes to mind: torch's std, and eps beside it."""
+    g = x.reshape(len(x), groups, -1)
+    g = (g - g.mean(-1, keepdim=True)) / (g.std(-1, keepdim=True) + eps)
+    return g.reshape(x.shape) * weight[:, None, None] + bias[:, None, None]
+
+
 def norm_without_eps(x, groups, weight, bias, eps):
     return norm_in_numpy(x.double(), groups, weight, bias, 0.0)
 
@@ -87,6 +108,12 @@ def forgets_to_transpose_back(q, k, v, heads):
     return F.scaled_dot_product_attention(q, k, v).reshape(q.shape[0], q.shape[2], -1)
 
 
+def never_transposes(q, k, v, heads):
+    """[B, N, heads, d] straight into the products: the heads look at each other."""
+    q, k, v = (x.reshape(*x.shape[:2], heads, -1) for x in (q, k, v))
+    return ((q @ k.mT / q.shape[-1] ** 0.5).softmax(-1) @ v).flatten(2)
+
+
 def one_head(q, k, v, heads):
     return F.scaled_dot_product_attention(q, k, v)
 
@@ -110,6 +137,12 @@ def time_without_new_axes(block, x, time):
     return block.shortcut(x) + block.conv2(F.silu(block.norm2(h)))
 
 
+def block_that_overwrites_x(block, x, time):
+    x = block.conv1(F.silu(block.norm1(x))) + block.time(time)[:, :, None, None]
+    x = block.conv2(F.silu(block.norm2(x)))
+    return block.shortcut(x) + x
+
+
 def u_with(take=lambda kept, i: kept.pop(), join=lambda h, skip: torch.cat([h, skip], 1)):
     """06.6 with other skips, take(kept, i), or joined in another way."""
 
@@ -123,6 +156,17 @@ def u_with(take=lambda kept, i: kept.pop(), join=lambda h, skip: torch.cat([h, s
         return h
 
     return answer
+
+
+def u_that_keeps_too_early(h, down, middle, up):
+    kept = [h]
+    for stage in down:
+        kept.append(h)
+        h = stage(h)
+    h = middle(h)
+    for stage in up:
+        h = stage(torch.cat([h, kept.pop()], 1))
+    return h
 
 
 def u_without_the_first(h, down, middle, up):
@@ -159,6 +203,11 @@ def u_without_the_first(h, down, middle, up):
             embed_as(lambda k, half, s: torch.exp(-k / (half - s))),
             "the power of e is taken instead of the power of 10,000",
         ),
+        (
+            "06.1",
+            embed_as(lambda k, half, s: 10_000 ** (-2 * k / (half - s))),
+            "the exponent has 2k over half of dim",
+        ),
         ("06.1", vaswani, "sines and cosines alternate"),
         ("06.2", field_with_own_stride, "a layer's own stride already counts for its own kernel"),
         (
@@ -167,6 +216,17 @@ def u_without_the_first(h, down, middle, up):
             "the rule for walking from the output to the image is used from the image to the output",
         ),
         ("06.2", lambda ls: 1 + np.cumsum([k - 1 for k, _ in ls]), "the strides are left out"),
+        (
+            "06.2",
+            field_adding(lambda k, s, jump: (k - 1) * s),
+            "only a layer's own stride counts, not those before it",
+        ),
+        ("06.2", field_adding(lambda k, s, jump: 2 * jump), "every kernel is taken for one of 3"),
+        (
+            "06.2",
+            lambda ls: np.diff([1, *Field()(ls)]),
+            "what each layer adds is returned, not the field",
+        ),
         ("06.2", lambda ls: np.cumprod([k for k, _ in ls]), "the kernels are multiplied"),
         ("06.2", lambda ls: Field()(ls)[-1:], "only the field after the last layer is returned"),
         ("06.3", norm_over(3, 4), "each channel is normalised by itself"),
@@ -174,6 +234,12 @@ def u_without_the_first(h, down, middle, up):
         ("06.3", norm_over(0, 3, 4), "each channel is normalised over the batch"),
         ("06.3", norm_over(2, 3, 4, correction=1), "the variance divides by n−1 instead of n"),
         ("06.3", norm_without_eps, "eps is missing"),
+        (
+            "06.3",
+            lambda x, groups, w, b, eps: F.group_norm(x, groups, w, b),
+            "eps is a fixed small number instead of the argument",
+        ),
+        ("06.3", norm_by_std, "the divisor is torch's std plus eps"),
         (
             "06.3",
             lambda x, groups, w, b, eps: F.instance_norm(x, weight=w, bias=b, eps=eps),
@@ -207,6 +273,11 @@ def u_without_the_first(h, down, middle, up):
             attention_as(split=False),
             "[B, N, C] is read as [B, heads, N, d] without a transpose",
         ),
+        (
+            "06.4",
+            never_transposes,
+            "the heads of one pixel look at each other, not the pixels",
+        ),
         ("06.4", forgets_to_transpose_back, "the heads are put back without a transpose"),
         (
             "06.4",
@@ -220,6 +291,16 @@ def u_without_the_first(h, down, middle, up):
         ("06.5", block_with(bend=torch.relu), "ReLU stands for SiLU"),
         ("06.5", block_with(bend=lambda h: h), "both SiLUs are missing"),
         ("06.5", block_with(short=lambda block, x: 0), "the short cut is missing"),
+        (
+            "06.5",
+            block_that_overwrites_x,
+            "x was overwritten: the short cut starts at conv2's answer",
+        ),
+        (
+            "06.5",
+            block_with(short=lambda block, x: block.shortcut(block.norm1(x))),
+            "the short cut starts after norm1 instead of at x",
+        ),
         ("06.5", block_with(short=lambda block, x: x), "x itself is added, without block.shortcut"),
         (
             "06.5",
@@ -251,6 +332,11 @@ def u_without_the_first(h, down, middle, up):
             "06.6",
             u_with(join=lambda h, skip: torch.cat([h, skip])),
             "h and skip are joined along the batch instead of the channels",
+        ),
+        (
+            "06.6",
+            u_that_keeps_too_early,
+            "what goes into each stage is kept: h twice, and never what the last one gives",
         ),
         (
             "06.6",

@@ -302,7 +302,7 @@ EXERCISE = Exercise(
     ),
     success=(
         "That is the brick the whole house is built of: the butterflies' UNet has 17 of them. The rest are changes of "
-        "resolution and a few looks around. (What you predicted: conv1 and the short cut, which begin with C channels and "
-        "end with C'.)"
+        "resolution and a few looks around. (What you predicted: conv1 and the short cut are given C channels and give "
+        "C'.)"
     ),
 )

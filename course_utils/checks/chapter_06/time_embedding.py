@@ -136,7 +136,7 @@ EXERCISE = Exercise(
         Misconception(
             "the exponent has 2k over half of dim",
             "2k goes with dim: 2k/dim is k/half. With both, the frequencies fall to about 1/100,000,000, and the slow "
-            "half of the hands stand still for all thousand steps.",
+            "half of the hands hardly move in a thousand steps.",
             _with(lambda half, shift: 10_000.0 ** (-2 * _count(half) / (half - shift))),
         ),
         Misconception(

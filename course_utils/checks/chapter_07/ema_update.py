@@ -20,8 +20,8 @@ def _cases() -> tuple[Case, ...]:
         case(", the first update", 201, 0, 0.95),
         case("", 205, 4, 0.95),
         Case(
-            "a weight [3, 2], a bias [3] and a second weight [1, 3], n = 8, decay = 0.9",
-            (three_tensors(221), three_tensors(224), 8, 0.9),
+            "a weight [3, 2], a bias [3] and a second weight [1, 3], n = 6, decay = 0.9",
+            (three_tensors(221), three_tensors(224), 6, 0.9),
             returns=THREE,
         ),
         case(", long after the warm-up", 209, 3000, 0.95),
