@@ -189,6 +189,12 @@ def of_the_way_forward(schedule, ts, c, variance):
     return share * c + (1 - share)
 
 
+def of_the_way_forward_from_1(schedule, ts, c, variance):
+    found = of_the_way_forward(schedule, ts, c, variance).tolist()
+    found[0] = 1
+    return found
+
+
 @pytest.mark.parametrize(
     ("exercise", "answer", "name"),
     [
@@ -318,6 +324,16 @@ def of_the_way_forward(schedule, ts, c, variance):
             "the jumps take the variance β̃ whatever was asked for",
         ),
         ("08.4", stops_at_the_last_of_ts, "the last jump is missing"),
+        (
+            "08.4",
+            walk_with(goes=lambda ts, k: [*ts[1:], 0][k]),
+            "the last jump ends at step 0, not at −1",
+        ),
+        (
+            "08.4",
+            walk_with(goes=lambda ts, k: [*ts[1:], 0][k], step=jump_with(last=-1)),
+            "the last jump ends at step 0",
+        ),
         ("08.4", keeps_the_guess, "the path holds the model's guesses x̂_0, not where x was"),
         ("08.4", one_tensor_for_all, "all places of the path are the same: the last one"),
         ("08.4", without_the_start, "x_T is missing in the path"),
@@ -344,6 +360,11 @@ def of_the_way_forward(schedule, ts, c, variance):
         ),
         ("08.5", forgets_the_end, "noise is added at the last step, where the variance is β"),
         ("08.5", of_the_way_forward, "the variances are those of the way forward, ᾱ_t c + 1 − ᾱ_t"),
+        (
+            "08.5",
+            of_the_way_forward_from_1,
+            "after the first, the variances are those of the way forward, ᾱ_s c + 1 − ᾱ_s",
+        ),
         (
             "08.5",
             lambda s, ts, c, v: variances_by_numbers(s, ts, c, v).sqrt(),

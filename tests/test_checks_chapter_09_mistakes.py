@@ -1,4 +1,4 @@
-"""Chapter 09's mistakes, made as a learner would and not as the misconception is: they are named."""
+"""The mistakes of 09.1 to 09.3, made as a learner would and not as the misconception is: they are named."""
 
 from itertools import pairwise
 
@@ -6,9 +6,6 @@ import numpy as np
 import pytest
 import torch
 from test_checks_chapter_09_answers import (
-    invert_by_the_library,
-    slerp_flattened,
-    slerp_in_numpy,
     step_by_the_library,
     steps_by_the_library,
     steps_in_numpy,
@@ -21,6 +18,18 @@ from course_utils.diffusion import forward, samplers
 
 def as_diffusers_has_linspace(T, steps, spacing, offset):
     return np.linspace(0, T - 1, steps).round()[::-1].astype(int)
+
+
+def linspace_for_trailing(T, steps, spacing, offset):
+    if spacing == "leading":
+        return steps_in_numpy(T, steps, spacing, offset)
+    return torch.linspace(T - 1, 0, steps).round()
+
+
+def exact_leading(T, steps, spacing, offset):
+    if spacing == "trailing":
+        return steps_in_numpy(T, steps, spacing, offset)
+    return (np.arange(steps)[::-1] * T / steps).round().astype(int) + offset
 
 
 def by_a_range(T, steps, spacing, offset):
@@ -77,6 +86,27 @@ def noise_at_the_end_too(made, eps, t, t_prev, x_t, eta, noise):
     return x if t_prev >= 0 else x + eta * made.one_minus_alpha_bar[t].sqrt() * noise
 
 
+def silent_at_step_0(made, eps, t, t_prev, x_t, eta, noise):
+    z = noise if t_prev > 0 else torch.zeros_like(noise)
+    return step_by_the_library(made, eps, t, t_prev, x_t, eta, z)
+
+
+def certain_at_step_0(made, eps, t, t_prev, x_t, eta, noise):
+    return step_by_the_library(made, eps, t, t_prev, x_t, eta if t_prev > 0 else 0, noise)
+
+
+def step_clipped(made, eps, t, t_prev, x_t, eta, noise):
+    options = {"t_prev": t_prev, "eta": eta, "noise": noise, "clip": 1}
+    return samplers.ddim_step(made, eps, t, x_t, **options).x
+
+
+def step_of_beta(made, eps, t, t_prev, x_t, eta, noise):
+    a, b = made.alpha_bar[t], torch.cat([made.alpha_bar, torch.ones(1)])[t_prev]
+    sigma = eta * torch.sqrt(1 - a / b)
+    x0 = forward.x0_from_eps(made, x_t, t, eps)
+    return b.sqrt() * x0 + torch.sqrt(1 - b - sigma**2) * eps + sigma * noise
+
+
 def ancestral_with_less_noise(made, eps, t, t_prev, x_t, eta, noise):
     return samplers.ddpm_step(made, eps, t, x_t, t_prev=t_prev, noise=eta * noise).x
 
@@ -104,8 +134,17 @@ def walk_that_stops_early(model, made, x_T, ts):
 
 
 def walk_in_even_strides(model, made, x_T, ts):
-    stride = ts[0] - ts[1] if len(ts) > 1 else ts[0] + 1
+    stride = ts[0] - ts[1]
     return walk_with(goes=lambda ts, k: max(ts[k] - stride, -1))(model, made, x_T, ts)
+
+
+def walk_as_diffusers(model, made, x_T, ts):
+    return walk_with(goes=lambda ts, k: max(ts[k] - made.T // len(ts), -1))(model, made, x_T, ts)
+
+
+def walk_clipped(model, made, x_T, ts, **options):
+    *_, last = samplers.ddim(model, x_T, made, steps=ts, clip=1, **options)
+    return last.x
 
 
 def walk_without_noise(model, made, x_T, ts):
@@ -116,59 +155,6 @@ def walk_without_noise(model, made, x_T, ts):
 
 def walk_that_keeps_all(model, made, x_T, ts):
     return [x_T, *(step.x for step in samplers.ddim(model, x_T, made, steps=ts))]
-
-
-def slerp_along(*dims):
-    """The usual code, with the axes of the sums as they are given."""
-
-    def slerp(a, b, u):
-        a_unit = a / torch.linalg.vector_norm(a, dim=dims, keepdim=True)
-        b_unit = b / torch.linalg.vector_norm(b, dim=dims, keepdim=True)
-        angle = torch.acos((a_unit * b_unit).sum(dims, keepdim=True))
-        weights = torch.sin((1 - u) * angle), torch.sin(u * angle)
-        return (weights[0] * a + weights[1] * b) / torch.sin(angle)
-
-    return slerp
-
-
-def slerp_of_units(a, b, u):
-    a, b = (x / x.square().sum((1, 2, 3), keepdim=True).sqrt() for x in (a, b))
-    return slerp_flattened(a, b, u)
-
-
-def invert_with(
-    *, told=lambda t, s: t, base=lambda x, x_t: x, extra=0, rising=lambda ts: [-1, *ts[::-1]]
-):
-    """09.5 as most people write it, with a slip in one of its lines."""
-
-    def invert(model, made, x0, ts, iterations):
-        x = x0
-        for s, t in pairwise(rising(ts)):
-            a = made.alpha_bar[t]
-            b = made.alpha_bar[s] if s >= 0 else torch.tensor(1.0)
-            x_t = x
-            for _ in range(iterations + extra):
-                eps = model(x_t, told(t, s))
-                clean = (base(x, x_t) - (1 - b) ** 0.5 * eps) / b**0.5
-                x_t = a**0.5 * clean + (1 - a) ** 0.5 * eps
-            x = x_t
-        return x
-
-    return invert
-
-
-def invert_by_noising(model, made, x0, ts, iterations):
-    x = x0
-    for t in reversed(ts):
-        x_t = x
-        for _ in range(iterations):
-            x_t = forward.q_sample(made, x, t, model(x_t, t))
-        x = x_t
-    return x
-
-
-def invert_once(model, made, x0, ts, iterations):
-    return invert_by_the_library(model, made, x0, ts, 1)
 
 
 @pytest.mark.parametrize(
@@ -186,6 +172,17 @@ def invert_once(model, made, x0, ts, iterations):
             "leading goes on as long as T allows: more steps than asked for",
         ),
         ("09.1", cuts_off, "trailing is rounded down instead of to the nearest"),
+        (
+            "09.1",
+            lambda T, steps, spacing, offset: steps_by_the_library(T, steps, "leading", offset),
+            "the spacing is not used: it is always leading",
+        ),
+        ("09.1", linspace_for_trailing, "trailing has both ends, T−1 and 0"),
+        (
+            "09.1",
+            exact_leading,
+            "leading has strides of T/steps, each step rounded to the nearest",
+        ),
         ("09.1", one_rule_for_both, "the offset is added to trailing steps as well"),
         (
             "09.1",
@@ -234,6 +231,10 @@ def invert_once(model, made, x0, ts, iterations):
             "the last step goes to step 0, with its ᾱ_0, not to the clean image",
         ),
         ("09.2", noise_at_the_end_too, "noise is added at the last step"),
+        ("09.2", silent_at_step_0, "the new noise is left out at t_prev = 0 already"),
+        ("09.2", certain_at_step_0, "σ is set to 0 at t_prev = 0 already"),
+        ("09.2", step_clipped, "x̂_0 is clipped"),
+        ("09.2", step_of_beta, "σ is made of β instead of β̃, at the last step, too"),
         ("09.2", step_with(sigma2=lambda eta, tilde: eta * tilde), "η is not squared in σ²"),
         ("09.2", step_with(sigma=lambda s2: s2), "σ² multiplies the new noise, where σ belongs"),
         (
@@ -257,6 +258,23 @@ def invert_once(model, made, x0, ts, iterations):
             "the previous step is taken to be t − 1, not the next of the list",
         ),
         ("09.3", walk_in_even_strides, "the previous step is t minus a fixed stride"),
+        ("09.3", walk_as_diffusers, "the previous step is t − T // K"),
+        ("09.3", walk_clipped, "x̂_0 is clipped"),
+        (
+            "09.3",
+            lambda *given: walk_clipped(*given, eps_from_clipped=True),
+            "x̂_0 is clipped, and its noise made to fit",
+        ),
+        (
+            "09.3",
+            lambda *given: np.clip(walk_with()(*given), -1, 1),
+            "the images are clipped at the end",
+        ),
+        (
+            "09.3",
+            walk_with(goes=lambda ts, k: [*ts[1:], 0][k]),
+            "the last jump ends at step 0, not at −1",
+        ),
         ("09.3", walk_that_stops_early, "the last jump is missing"),
         ("09.3", walk_with(hears=lambda ts, k: k), "the model is told k, the number of the jump"),
         (
@@ -276,49 +294,6 @@ def invert_once(model, made, x0, ts, iterations):
             "the jumps go to the posterior's mean, as DDPM without noise",
         ),
         ("09.3", walk_that_keeps_all, "the whole path is returned"),
-        ("09.4", torch.lerp, "it is the straight line from a to b"),
-        (
-            "09.4",
-            lambda a, b, u: slerp_in_numpy(b, a, u),
-            "u and 1−u have changed places",
-        ),
-        ("09.4", slerp_along(0, 1, 2, 3), "one angle is taken for the whole batch"),
-        ("09.4", slerp_along(1), "each pixel has its own angle, over its channels"),
-        ("09.4", slerp_along(-1), "each row of pixels has its own angle"),
-        ("09.4", slerp_along(-1, -2), "each channel has its own angle"),
-        ("09.4", slerp_of_units, "the unit vectors are mixed, not a and b"),
-        (
-            "09.4",
-            lambda a, b, u: (1 - u) ** 0.5 * a + u**0.5 * b,
-            "the weights are √(1−u) and √u",
-        ),
-        (
-            "09.5",
-            invert_with(told=lambda t, s: s),
-            "the model is told s, where the image stands",
-        ),
-        (
-            "09.5",
-            invert_with(base=lambda x, x_t: x_t),
-            "each iteration goes up from the x_t of the one before",
-        ),
-        ("09.5", invert_with(extra=1), "there is one iteration too many"),
-        (
-            "09.5",
-            invert_with(rising=lambda ts: ts[::-1]),
-            "the first jump, from the clean image to ts[-1], is missing",
-        ),
-        (
-            "09.5",
-            invert_with(rising=lambda ts: [-1, *ts[:0:-1]]),
-            "the last jump, up to ts[0], is missing",
-        ),
-        ("09.5", invert_by_noising, "x at s is taken for the clean image"),
-        (
-            "09.5",
-            invert_once,
-            "the model is always shown x at s, so that iterations change nothing",
-        ),
     ],
 )
 def test_a_mistake_is_named_however_it_is_written(exercise, answer, name):

@@ -40,7 +40,7 @@ def kind_of(value: Any) -> str:
         return "a string"
     if isinstance(value, numbers.Number):
         return "one number"
-    if isinstance(value, (tuple, list, dict, set)):
+    if isinstance(value, (tuple, list, range, dict, set)):
         return f"a {type(value).__name__} of {len(value)}"
     if inspect.isgenerator(value):
         return "a generator (from a `yield`, or from parentheses where a list has brackets)"
@@ -88,7 +88,7 @@ def _read(value: Any, name: str) -> Part:
         return _read_array(value, name)
     if isinstance(value, numbers.Real):
         return Part(np.asarray(float(value)), type(value).__name__)
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple, range)):
         if not value:
             return Part(np.empty(0), "float64")
         parts = [_read(item, name) for item in value]

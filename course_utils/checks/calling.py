@@ -256,4 +256,6 @@ def _same(given: Any, pristine: Any) -> bool:
         )
     if isinstance(pristine, (list, tuple)):
         return len(given) == len(pristine) and all(map(_same, given, pristine))
-    return True  # numbers cannot change in place, and a random generator is there to be used up
+    if isinstance(pristine, (int, float)):  # one of a list, which may be in another order now
+        return given is pristine or given == pristine
+    return True  # a random generator is there to be used up, and a model to be called

@@ -240,11 +240,11 @@ def _seen(
             ]
         wrong = ~np.isclose(a, b, exercise.rtol, exercise.atol, equal_nan=True)
         if exercise.measure is None and wrong.any():
-            return [f"Seen: {_numbers(name, a, b, wrong)}", _dtype_remark(name, ours, b)]
+            return [f"Seen: {_numbers(exercise, name, a, b, wrong)}", _dtype_remark(name, ours, b)]
     raise AssertionError("called for an answer that is right")
 
 
-def _numbers(name: str, a: np.ndarray, b: np.ndarray, wrong: np.ndarray) -> str:
+def _numbers(exercise: Exercise, name: str, a: np.ndarray, b: np.ndarray, wrong: np.ndarray) -> str:
     if a.size == 1:
         return f"{name} is {a.item():.6g}; expected {b.item():.6g}."
     short = a.ndim == 1 and a.size <= LONG
@@ -258,7 +258,7 @@ def _numbers(name: str, a: np.ndarray, b: np.ndarray, wrong: np.ndarray) -> str:
         return f"{said}."
     bad = wrong.reshape(len(a), -1).any(axis=1)
     if not bad.all():
-        rows = "rows" if a.ndim == 2 else "samples"
+        rows = "rows" if a.ndim == 2 else exercise.entries
         said += f": in {rows} {np.flatnonzero(bad).tolist()}, right in the others"
     return f"{said}. {_scatter(name, a, b)}"
 

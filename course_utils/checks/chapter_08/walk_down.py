@@ -7,6 +7,7 @@ from course_utils.checks.chapter_05.material import points
 from course_utils.checks.chapter_08.jump_step import jump_step, of_clipped_eps, off
 from course_utils.checks.chapter_08.material import Network, pairs
 from course_utils.checks.exercise import Case, Exercise, Misconception
+from course_utils.diffusion.samplers import ddpm_step
 from course_utils.diffusion.schedule import from_beta, linear
 
 
@@ -89,6 +90,15 @@ def _every_step(ts):
     return [(t, t - 1) for t in range(ts[0], -1, -1)]
 
 
+def _ending_at_0(ts):
+    return [*pairs(ts)[:-1], (ts[-1], 0)]
+
+
+def _library_step(schedule, eps, t, t_prev, x, noise, variance):
+    options = {"t_prev": t_prev, "variance": variance, "clip": 1, "noise": noise}
+    return ddpm_step(schedule, eps, t, x, **options).x
+
+
 def _from_x_T(model, schedule, x_T, ts, noises, variance):
     """Each jump begins at x_T."""
     made = [
@@ -116,6 +126,7 @@ EXERCISE = Exercise(
     reference=_walk(),
     returns=("path",),
     cases=_cases,
+    entries="places",
     misconceptions=(
         Misconception(
             "every jump goes to t − 1, not to the next step of the list",
@@ -128,6 +139,17 @@ EXERCISE = Exercise(
             "The walk does not end at ts[-1]: x there still has noise. One more jump leads to −1, the clean "
             "image.",
             _walk(jumps=lambda ts: pairs(ts)[:-1]),
+        ),
+        Misconception(
+            "the last jump ends at step 0",
+            "x at step 0 has had a step of noise. The walk ends one before it, at −1, where ᾱ is 1.",
+            _walk(jumps=_ending_at_0),
+        ),
+        Misconception(
+            "the last jump ends at step 0, not at −1",
+            "x at step 0 has had a step of noise, and if ts ends there, the library finds no way from 0 to 0. The "
+            "walk ends at −1, where ᾱ is 1.",
+            _walk(jumps=_ending_at_0, step=_library_step),
         ),
         Misconception(
             "all steps are made, not only those of the list",
@@ -264,9 +286,12 @@ EXERCISE = Exercise(
         "In the loop: ask the model about x at t, make the jump to t_prev, let x be the result, and keep it in a "
         "list. Which pairs (t, t_prev) are there, and how many?",
         "zip(ts, [*ts[1:], -1]) gives the pairs. The list begins with x_T; torch.stack(list) makes the path.",
-        "path = [x_T]; then for k, (t, t_prev) in enumerate(zip(ts, [*ts[1:], -1])): x = path[-1]; "
-        "step = ddpm_step(schedule, model(x, t), t, x, t_prev=t_prev, variance=variance, clip=1, noise=noises[k]); "
-        "path.append(step.x). After it: return torch.stack(path)",
+        "path = [x_T]\n"
+        "for t, t_prev, noise in zip(ts, [*ts[1:], -1], noises):\n"
+        "    x = path[-1]\n"
+        "    how = {'t_prev': t_prev, 'variance': variance, 'clip': 1, 'noise': noise}\n"
+        "    path.append(ddpm_step(schedule, model(x, t), t, x, **how).x)\n"
+        "return torch.stack(path)",
     ),
     success=(
         "That is the whole sampler. A thousand steps, fifty or three: the loop is the same, and asks the model "

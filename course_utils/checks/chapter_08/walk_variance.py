@@ -169,6 +169,12 @@ EXERCISE = Exercise(
             _never_walked,
         ),
         Misconception(
+            "after the first, the variances are those of the way forward, ᾱ_s c + 1 − ᾱ_s",
+            "That is where a perfect walk would pass. The walk in jumps misses it, and by how much is the "
+            "question: follow what each jump does to the variance.",
+            lambda schedule, ts, c, variance: [1.0, *_never_walked(schedule, ts, c, variance)[1:]],
+        ),
+        Misconception(
             "every jump goes to t − 1",
             "The jump from ts[k] leads to ts[k + 1], and the last one to −1.",
             _off(jumps=lambda ts: [(t, t - 1) for t in ts]),
@@ -204,10 +210,13 @@ EXERCISE = Exercise(
         "Put the guess into the mean. What multiplies x_t in it, altogether? Call it g.",
         "The jump is x_s = g x_t + σ z with fresh noise z. So the variance goes from v to g² v + σ², and σ is 0 "
         "in the last jump.",
-        "variances = [1.0]; then for jump in jumps(schedule, ts): a = jump.alpha_bar; "
-        "g = jump.from_x0 * a**0.5 * c / (a * c + 1 - a) + jump.from_x_t; "
-        "sigma2 = jump.beta if variance == 'beta' and jump.t_prev >= 0 else jump.beta_tilde; "
-        "variances.append(g**2 * variances[-1] + sigma2)",
+        "found = [1.0]\n"
+        "for jump in jumps(schedule, ts):\n"
+        "    a = jump.alpha_bar\n"
+        "    g = jump.from_x0 * a**0.5 * c / (a * c + 1 - a) + jump.from_x_t\n"
+        "    sigma2 = jump.beta if variance == 'beta' and jump.t_prev >= 0 else jump.beta_tilde\n"
+        "    found.append(g**2 * found[-1] + sigma2)\n"
+        "return found",
     ),
     success=(
         "No network, no chance: what the sampler itself does wrong, in exact numbers, for any walk."

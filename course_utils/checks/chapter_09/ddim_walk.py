@@ -6,7 +6,7 @@ from course_utils.checks.chapter_02.material import UNEVEN
 from course_utils.checks.chapter_05.material import points
 from course_utils.checks.chapter_08.material import Network, pairs, share
 from course_utils.checks.exercise import Case, Exercise, Misconception
-from course_utils.diffusion.samplers import ddpm_step
+from course_utils.diffusion import samplers
 from course_utils.diffusion.schedule import from_beta, linear
 
 
@@ -25,7 +25,7 @@ def _cases() -> tuple[Case, ...]:
     return (
         case("ten uneven steps, ts = [9, 6, 5, 1]", uneven, [9, 6, 5, 1], 52, 3, 2, 2, 4),
         case("ten uneven steps, ts = [7, 3, 0]", uneven, [7, 3, 0], 53, 1, 1, 3, 5),
-        case("ten uneven steps, ts = [8]", uneven, [8], 54, 2, 1, 3, 3),
+        case("ten uneven steps, ts = [8, 2]", uneven, [8, 2], 54, 2, 1, 3, 3),
         case("50 of 1000 linear steps", linear(1000), leading, 51, 2, 1, 4, 3),
     )
 
@@ -46,8 +46,20 @@ def _walk(end=lambda states: states[-1], **wrong):
 
 
 def _by_stride(ts):
-    stride = ts[0] - ts[1] if len(ts) > 1 else ts[0] + 1
-    return [(t, max(t - stride, -1)) for t in ts]
+    return [(t, max(t - (ts[0] - ts[1]), -1)) for t in ts]
+
+
+def _by_T_over_steps(model, schedule, x_T, ts):
+    stride = schedule.T // len(ts)
+    return _walk(jumps=lambda ts: [(t, max(t - stride, -1)) for t in ts])(model, schedule, x_T, ts)
+
+
+def _ending_at_0(ts):
+    return [*pairs(ts)[:-1], (ts[-1], 0)]
+
+
+def _library_step(schedule, eps, t, t_prev, x):
+    return samplers.ddim_step(schedule, eps, t, x, t_prev=t_prev).x
 
 
 def _shown_x_T(model, schedule, x_T, ts):
@@ -64,7 +76,20 @@ def _last_from_x_T(model, schedule, x_T, ts):
 
 
 def _posterior_mean(schedule, eps, t, t_prev, x):
-    return ddpm_step(schedule, eps, t, x, t_prev=t_prev, noise=torch.zeros_like(x)).x
+    return samplers.ddpm_step(schedule, eps, t, x, t_prev=t_prev, noise=torch.zeros_like(x)).x
+
+
+def _clipped(fitted):
+    """A step from the clipped guess, with the model's eps or with the noise that fits the guess."""
+
+    def step(schedule, eps, t, t_prev, x):
+        early, late = share(schedule, t_prev), share(schedule, t)
+        x0 = ((x - (1 - late) ** 0.5 * eps) / late**0.5).clamp(-1, 1)
+        if fitted:
+            eps = (x - late**0.5 * x0) / (1 - late) ** 0.5
+        return early**0.5 * x0 + (1 - early) ** 0.5 * eps
+
+    return step
 
 
 def _last_entry(schedule, eps, t, t_prev, x):
@@ -93,6 +118,12 @@ EXERCISE = Exercise(
             _walk(jumps=_by_stride),
         ),
         Misconception(
+            "the previous step is t − T // K",
+            "Some libraries do that, and it is right for evenly spaced steps only. The list says itself where each "
+            "jump goes.",
+            _by_T_over_steps,
+        ),
+        Misconception(
             "the last jump is missing",
             "x at ts[-1] still has noise. One more jump leads to −1, the clean image.",
             _walk(jumps=lambda ts: pairs(ts)[:-1]),
@@ -100,7 +131,13 @@ EXERCISE = Exercise(
         Misconception(
             "the last jump ends at step 0",
             "At step 0 there is still a step of noise. The clean image is at −1, where ᾱ is 1.",
-            _walk(jumps=lambda ts: [*pairs(ts)[:-1], (ts[-1], 0)]),
+            _walk(jumps=_ending_at_0),
+        ),
+        Misconception(
+            "the last jump ends at step 0, not at −1",
+            "At step 0 there is still a step of noise, and if ts ends there, the library finds no way from 0 to 0. "
+            "The clean image is at −1, where ᾱ is 1.",
+            _walk(jumps=_ending_at_0, step=_library_step),
         ),
         Misconception(
             "at the last jump ᾱ is read from alpha_bar[−1], the last entry",
@@ -160,6 +197,23 @@ EXERCISE = Exercise(
             _walk(step=lambda schedule, eps, t, t_prev, x: ddim_step(schedule, eps, t, -1, x)),
         ),
         Misconception(
+            "x̂_0 is clipped",
+            "08.4 asked for that, this walk does not: what is cut off on the way could not be found again in 09.5, "
+            "which walks back.",
+            _walk(step=_clipped(fitted=False)),
+        ),
+        Misconception(
+            "x̂_0 is clipped, and its noise made to fit",
+            "That is the guess of 08.1. This walk does not clip: what is cut off on the way could not be found again "
+            "in 09.5, which walks back.",
+            _walk(step=_clipped(fitted=True)),
+        ),
+        Misconception(
+            "the images are clipped at the end",
+            "To show an image, clip it; but what the walk returns is where it arrived.",
+            _walk(end=lambda states: states[-1].clamp(-1, 1)),
+        ),
+        Misconception(
             "the return stands inside the loop",
             "The function ends after its first jump. Move return to the left, so that it comes after the loop.",
             _walk(end=lambda states: states[1]),
@@ -174,8 +228,10 @@ EXERCISE = Exercise(
         "As in 08.4: ask the model about x at t, make the jump to t_prev, let x be the result. There is no noise to "
         "think of.",
         "zip(ts, [*ts[1:], -1]) gives the pairs (t, t_prev).",
-        "x = x_T; then for t, t_prev in zip(ts, [*ts[1:], -1]): "
-        "x = ddim_step(schedule, model(x, t), t, x, t_prev=t_prev).x. After it: return x",
+        "x = x_T\n"
+        "for t, t_prev in zip(ts, [*ts[1:], -1]):\n"
+        "    x = ddim_step(schedule, model(x, t), t, x, t_prev=t_prev).x\n"
+        "return x",
     ),
     success=(
         "Twenty times fewer questions to the model than with all thousand steps, and the same noise always gives "

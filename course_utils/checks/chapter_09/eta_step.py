@@ -28,6 +28,7 @@ def _cases() -> tuple[Case, ...]:
         case("ten uneven steps", uneven, 7, 3, 0.6, 41),
         case("ten uneven steps", uneven, 6, 2, 0.0, 42),
         case("ten uneven steps", uneven, 4, 3, 1.0, 43),
+        case("ten uneven steps", uneven, 2, 0, 0.9, 47),
         case("ten uneven steps, the last step", uneven, 2, -1, 0.8, 44),
         case("ten uneven steps, the last step", uneven, 0, -1, 0.0, 45),
         case("1000 linear steps", linear(1000), 480, 460, 0.3, 46),
@@ -127,6 +128,18 @@ EXERCISE = Exercise(
             _off(sigma=lambda n: root(n.sigma2) if n.t_prev >= 0 else n.eta * root(n.added)),
         ),
         Misconception(
+            "the new noise is left out at t_prev = 0 already",
+            "Step 0 still has noise in it here. The clean image is at −1, and there σ is 0 by itself: no if is "
+            "needed.",
+            _off(sigma=lambda n: root(n.sigma2) if n.t_prev > 0 else 0.0),
+        ),
+        Misconception(
+            "σ is set to 0 at t_prev = 0 already",
+            "Step 0 still has noise in it here. The clean image is at −1, and there σ is 0 by itself: no if is "
+            "needed.",
+            _off(sigma2=lambda n: n.eta**2 * n.beta_tilde if n.t_prev > 0 else 0.0),
+        ),
+        Misconception(
             "η is not squared in σ²",
             "σ = η √β̃ is a deviation. Its square has η².",
             _off(sigma2=lambda n: n.eta * n.beta_tilde),
@@ -172,6 +185,18 @@ EXERCISE = Exercise(
             "With η = 1 this step is to be that of ancestral sampling with β̃; with β there may be more new noise "
             "than all the noise at s.",
             _off(beta_tilde=lambda n: n.added if n.t_prev >= 0 else 0.0),
+        ),
+        Misconception(
+            "σ is made of β instead of β̃, at the last step, too",
+            "β̃ has one more factor, (1−ᾱ_s)/(1−ᾱ_t). Without it there is more new noise than all the noise at s, "
+            "and the root of a negative number.",
+            _off(beta_tilde=lambda n: n.added),
+        ),
+        Misconception(
+            "x̂_0 is clipped",
+            "Clipping helps with pixels, as in 08.3. Here it was not asked for: the three parts are to add up to "
+            "what the formula says.",
+            _off(x0=lambda n: ((n.x_t - root(1 - n.late) * n.eps) / root(n.late)).clamp(-1, 1)),
         ),
         Misconception(
             "in σ, β_t of the single step stands where 1−ᾱ_t/ᾱ_s belongs",

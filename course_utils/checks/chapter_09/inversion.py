@@ -72,6 +72,17 @@ def _asked_once(model, schedule, x0, ts, iterations):
     return _invert(lambda x, t: eps, schedule, x0, ts, 1)
 
 
+def _last_eps(model, schedule, x0, ts, iterations):
+    said = []
+
+    def remembered(x, t):
+        said.append(model(x, t))
+        return said[-1]
+
+    _invert(remembered, schedule, x0, ts, iterations)
+    return said[-1]
+
+
 EXERCISE = Exercise(
     id="09.5",
     title="Backwards: from the image to its noise",
@@ -102,6 +113,11 @@ EXERCISE = Exercise(
             "the last jump, up to ts[0], is missing",
             "The noise is wanted where the walk down began: at ts[0]. The walk down had K jumps, so has the way up.",
             _off(jumps=lambda ts: pairs(ts)[::-1][:-1]),
+        ),
+        Misconception(
+            "x0 is taken to stand at step 0",
+            "It is clean, at −1, where ᾱ is 1. At step 0 there is a step of noise already.",
+            _off(jumps=lambda ts: [(ts[-1], 0), *pairs(ts)[-2::-1]]),
         ),
         Misconception(
             "every jump goes up by one step only",
@@ -162,9 +178,9 @@ EXERCISE = Exercise(
             _off(early=lambda n: float(n.schedule.alpha_bar[n.s])),
         ),
         Misconception(
-            "the model is always shown x at s, so that iterations change nothing",
-            "The second time, show it the x_t that came out the first time: that is nearer to what it saw on the "
-            "way down.",
+            "all iterations but the first change nothing",
+            "From the second on show the model the x_t that came out, but go up from x at s. Shown x at s, it "
+            "gives its first answer again; and from x_t, taken apart with ᾱ_t, one comes back to x_t.",
             _off(shown=lambda n: n.x),
         ),
         Misconception(
@@ -184,6 +200,17 @@ EXERCISE = Exercise(
             _asked_once,
         ),
         Misconception(
+            "the model's last eps is returned, not x",
+            "eps is what the model takes for the noise in x. Wanted is x at ts[0] itself, from which the walk down "
+            "would start.",
+            _last_eps,
+        ),
+        Misconception(
+            "x̂_0 is clipped",
+            "The walk down of 09.3 did not clip. What is cut off here would not come back there.",
+            _off(x0=lambda n: RECIPE["x0"](n).clamp(-1, 1)),
+        ),
+        Misconception(
             "the return stands inside the loop",
             "The function ends after its first jump. Move return to the left, so that it comes after the loop.",
             _off(end=lambda states: states[1]),
@@ -199,10 +226,16 @@ EXERCISE = Exercise(
         "wanted at t.",
         "Take x apart with ᾱ at t_prev, into image and noise, and mix both with ᾱ at t. The noise is "
         "the model's answer at t: first for x itself, then for the x_t that came out.",
-        "for t, s in reversed(list(zip(ts, [*ts[1:], -1]))): early = schedule.alpha_bar[s] if s >= 0 else "
-        "torch.ones(()); late = schedule.alpha_bar[t]; x_t = x; then `iterations` times: eps = model(x_t, t); "
-        "clean = (x - (1 - early).sqrt() * eps) / early.sqrt(); "
-        "x_t = late.sqrt() * clean + (1 - late).sqrt() * eps. After these x = x_t; at the end return x",
+        "x = x0\n"
+        "for t, s in reversed(list(zip(ts, [*ts[1:], -1]))):\n"
+        "    early = schedule.alpha_bar[s] if s >= 0 else torch.ones(())\n"
+        "    late, x_t = schedule.alpha_bar[t], x\n"
+        "    for _ in range(iterations):\n"
+        "        eps = model(x_t, t)\n"
+        "        clean = (x - (1 - early).sqrt() * eps) / early.sqrt()\n"
+        "        x_t = late.sqrt() * clean + (1 - late).sqrt() * eps\n"
+        "    x = x_t\n"
+        "return x",
     ),
     success=(
         "With η = 0 the sampler is a map, and a map can be walked backwards: every image has its noise."

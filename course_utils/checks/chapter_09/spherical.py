@@ -91,6 +91,12 @@ EXERCISE = Exercise(
             ),
         ),
         Misconception(
+            "it is the straight line, divided by √((1−u)² + u²)",
+            "That has the right variance if a and b are at right angles and of one length. But equal steps on the "
+            "line are unequal steps on the arc.",
+            lambda a, b, u: _line(a, b, u) / math.hypot(1 - u, u),
+        ),
+        Misconception(
             "u and 1−u have changed places",
             "At u = 0 the answer is a, so u goes with b.",
             lambda a, b, u: _slerp(a, b, 1 - u),
@@ -186,7 +192,7 @@ EXERCISE = Exercise(
         "First the angle, one number for each image: the sum over all its numbers of a·b, divided by both lengths, "
         "then acos.",
         "Keep the three summed axes with keepdim=True, so that the angle has shape [B, 1, 1, 1] and multiplies "
-        "the images as it is.",
+        "the images as it is. The length is the root of a sum of squares (.norm() takes at most two axes).",
         "d = (1, 2, 3); length = lambda x: (x * x).sum(d, keepdim=True).sqrt(); "
         "angle = ((a * b).sum(d, keepdim=True) / (length(a) * length(b))).acos(); "
         "return (((1 - u) * angle).sin() * a + (u * angle).sin() * b) / angle.sin()",

@@ -154,6 +154,15 @@ EXERCISE = Exercise(
             ),
         ),
         Misconception(
+            "leading has strides of T/steps, each step rounded to the nearest",
+            "Leading steps are whole strides, T // steps. Trailing is the one that divides exactly and rounds.",
+            _off(
+                leading=lambda T, steps, offset: [
+                    round(k * T / steps) + offset for k in reversed(range(steps))
+                ]
+            ),
+        ),
+        Misconception(
             "leading begins one stride too high and does not reach 0",
             "The lowest leading step is k = 0, at 0 + offset: it leads to the clean image.",
             _off(
@@ -169,6 +178,16 @@ EXERCISE = Exercise(
             lambda T, steps, spacing, offset: _ends_included(T, steps),
         ),
         Misconception(
+            "trailing has both ends, T−1 and 0",
+            "np.linspace does that. Trailing has strides of T/steps, and stops one of them before −1.",
+            _off(trailing=lambda T, steps, offset: np.linspace(T - 1, 0, steps).round()),
+        ),
+        Misconception(
+            "the spacing is not used: it is always leading",
+            "Trailing counts down from T−1, in strides of T/steps; the string says which of the two is wanted.",
+            lambda T, steps, spacing, offset: _which_steps(T, steps, "leading", offset),
+        ),
+        Misconception(
             "the stride is taken for the number of steps",
             "range(0, T, steps) makes T/steps steps. For `steps` of them the stride is T // steps.",
             _off(
@@ -182,8 +201,9 @@ EXERCISE = Exercise(
         "the k-th number of each.",
         "Leading: k times T // steps, for k from steps−1 down to 0, plus the offset. Trailing: T less k times "
         "T / steps, rounded, less 1, for k from 0 up.",
-        'if spacing == "leading": return [k * (T // steps) + offset for k in reversed(range(steps))]; '
-        "else return [round(T - k * T / steps) - 1 for k in range(steps)]",
+        'if spacing == "leading":\n'
+        "    return [k * (T // steps) + offset for k in reversed(range(steps))]\n"
+        "return [round(T - k * T / steps) - 1 for k in range(steps)]",
     ),
     success=(
         "Two ways to leave out steps: leading never sees pure noise, trailing never the step next to the clean "
