@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import torch
 
+from course_utils.checks.exercise import Misconception
 from course_utils.diffusion.samplers import Step
 from course_utils.diffusion.schedule import Schedule
 
@@ -66,3 +67,30 @@ def follow(recipe: dict[str, Line], given: dict, slips: dict[str, Line]) -> Simp
     for name, line in (recipe | slips).items():
         setattr(seen, name, line(seen))
     return seen
+
+
+def told_another_step(walk: Callable[..., Callable]) -> tuple[Misconception, ...]:
+    """The mistakes of a walk that tells the model another step than t, for `walk(told=…)` of its exercise."""
+    named = "The model learned what t means in training, out of all T steps. Tell it the step whose noise is in x: "
+    return (
+        Misconception(
+            "the model is told k, the number of the jump",
+            named + "ts[k].",
+            walk(told=lambda k, t, s, K: k),
+        ),
+        Misconception(
+            "the model is told K−1−k, a count of the jumps that are left",
+            named + "ts[k].",
+            walk(told=lambda k, t, s, K: K - 1 - k),
+        ),
+        Misconception(
+            "the model is told t_prev, where the jump goes",
+            "x still has the noise of step t. The model must hear that.",
+            walk(told=lambda k, t, s, K: s),
+        ),
+        Misconception(
+            "the model is told t + 1",
+            "The papers' t is ours plus one, and so is the step that they tell their model. This one heard ours.",
+            walk(told=lambda k, t, s, K: t + 1),
+        ),
+    )

@@ -4,7 +4,7 @@ import torch
 
 from course_utils.checks.chapter_02.material import UNEVEN
 from course_utils.checks.chapter_05.material import points
-from course_utils.checks.chapter_08.material import Network, pairs, share
+from course_utils.checks.chapter_08.material import Network, pairs, share, told_another_step
 from course_utils.checks.exercise import Case, Exercise, Misconception
 from course_utils.diffusion import samplers
 from course_utils.diffusion.schedule import from_beta, linear
@@ -149,26 +149,7 @@ EXERCISE = Exercise(
             "That is DDIM as well, but the model is asked at each step. The point of the list is to leave most out.",
             _walk(jumps=lambda ts: [(t, t - 1) for t in range(ts[0], -1, -1)]),
         ),
-        Misconception(
-            "the model is told k, the number of the jump",
-            "The model learned what t means in training. Tell it the step whose noise is in x: ts[k].",
-            _walk(told=lambda k, t, s, K: k),
-        ),
-        Misconception(
-            "the model is told K−1−k, a count of the jumps that are left",
-            "The model learned t in a chain of T steps. Tell it the step whose noise is in x: ts[k].",
-            _walk(told=lambda k, t, s, K: K - 1 - k),
-        ),
-        Misconception(
-            "the model is told t_prev, where the jump goes",
-            "x still has the noise of step t. The model must hear that.",
-            _walk(told=lambda k, t, s, K: s),
-        ),
-        Misconception(
-            "the model is told t + 1",
-            "The papers' t is ours plus one, and so is the step that they tell their model. This one heard ours.",
-            _walk(told=lambda k, t, s, K: t + 1),
-        ),
+        *told_another_step(_walk),
         Misconception(
             "the model is asked once, before the loop",
             "Then all jumps together are one large jump. Each needs an answer for the images where it stands.",
