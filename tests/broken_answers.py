@@ -24,7 +24,9 @@ def gives(value: Any) -> Callable[[Exercise], Any]:
 
 def right_parts(exercise: Exercise, arguments: tuple) -> list[torch.Tensor]:
     """The right answer: a float64 tensor for each thing that the exercise returns."""
-    parts = split(exercise.reference(*arguments), exercise.returns)
+    answer = exercise.reference(*arguments)
+    names = exercise.returns if len(exercise.returns) == 1 else ("",) * len(answer)
+    parts = split(answer, names)  # a case may have names of its own, which do not matter here
     return [torch.from_numpy(part.numbers.copy()) for part in parts]
 
 
@@ -194,7 +196,7 @@ BROKEN: dict[str, Callable[[Exercise], Any]] = {
 
 
 def spoilt_inputs(exercise: Exercise) -> dict[str, Callable]:
-    """For each argument that holds tensors, the reference with that argument changed in place at the end."""
+    """For each argument that holds tensors or is a list, the reference with that one changed in place at the end."""
     names = list(inspect.signature(exercise.reference).parameters)
 
     def spoiling(k):
@@ -202,6 +204,8 @@ def spoilt_inputs(exercise: Exercise) -> dict[str, Callable]:
             answer = exercise.reference(*arguments)
             for tensor in tensors_in(arguments[k]):
                 tensor.add_(1)
+            if reversible(arguments[k]):
+                arguments[k].reverse()
             return answer
 
         return function
@@ -210,8 +214,17 @@ def spoilt_inputs(exercise: Exercise) -> dict[str, Callable]:
     return {
         names[k]: spoiling(k)
         for k, argument in enumerate(arguments)
-        if any(True for _ in tensors_in(argument))
+        if reversible(argument) or any(True for _ in tensors_in(argument))
     }
+
+
+def reversible(argument: Any) -> bool:
+    """Whether it is a list of numbers, another one when read from its end."""
+    return (
+        isinstance(argument, list)
+        and all(isinstance(item, (int, float)) for item in argument)
+        and argument != argument[::-1]
+    )
 
 
 def tensors_in(argument: Any):

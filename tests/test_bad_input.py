@@ -119,7 +119,7 @@ TESTED_ELSEWHERE = (
 )
 # The insides of those above, and of the UNet, which have checked by then.
 CORES = (
-    {"loop", "add_gradients", "walk", "walk_up", "ask"}
+    {"loop", "add_gradients", "walk", "walk_up", "ask", "evenly_spaced"}
     | {"ddpm_update", "ddim_update", "x0_and_eps", "eps_beside", "clipped"}
     | {"way_down", "way_up"}
 )

@@ -8,6 +8,7 @@ from nbclient import NotebookClient
 from course_utils import checks
 from course_utils.checks import commands, store
 from course_utils.checks.registry import EXERCISES
+from course_utils.checks.verdict import WIDTH
 
 
 @pytest.fixture(autouse=True)
@@ -84,8 +85,11 @@ def test_hints_come_one_at_a_time_and_then_all_again(capsys, exercise):
     for number, hint in enumerate(exercise.hints, start=1):
         checks.hint(exercise.id)
         shown.append(capsys.readouterr().out)
-        assert shown[-1].startswith(f"Hint {number} of 3 for {exercise.id}: ")
-        assert hint in " ".join(shown[-1].split())
+        assert shown[-1].startswith(f"Hint {number} of 3 for {exercise.id}:")
+        assert " ".join(hint.split()) in " ".join(shown[-1].split())
+        for line in hint.splitlines() if "\n" in hint else []:
+            assert f"\n    {line}\n" in shown[-1]
+        assert all(len(line) <= WIDTH for line in shown[-1].splitlines())
         assert store.read()[0][exercise.id].hints == number
     for _ in range(2):
         checks.hint(exercise.id)

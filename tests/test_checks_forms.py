@@ -84,13 +84,41 @@ def test_a_loop_that_finds_nothing_to_do_returns_an_empty_line():
     assert "has shape [0]; expected [1]" in judge(LENGTHS, lambda x: []).text
 
 
-def seen(answer, right):
+def test_a_range_is_a_line_of_numbers():
+    counted = exercise(
+        reference=lambda n: [*range(n)],
+        returns=("ts",),
+        cases=lambda: (Case("n = 3", (3,)), Case("n = 0", (0,))),
+        misconceptions=(),
+    )
+    assert judge(counted, range).outcome == "failed"  # the class, not a function
+    assert judge(counted, lambda n: range(n)).passed
+    assert "has shape [2]; expected [3]" in judge(counted, lambda n: range(n - 1)).text
+
+
+def test_a_list_of_numbers_in_another_order_has_been_changed():
+    def sorts(ts):
+        ts.sort()
+        return ts[0]
+
+    smallest = exercise(
+        reference=lambda ts: min(ts),
+        returns=("t",),
+        cases=lambda: (Case("ts = [9, 6, 5]", ([9, 6, 5],)),),
+        misconceptions=(),
+    )
+    assert judge(smallest, lambda ts: sorted(ts)[0]).passed
+    assert "Your function changed its input ts in place" in judge(smallest, sorts).text
+
+
+def seen(answer, right, **more):
     """What a check says about an array where it expects another."""
     known = exercise(
         reference=lambda: right,
         returns=("a",),
         cases=lambda: (Case("nothing", ()),),
         misconceptions=(),
+        **more,
     )
     text = " ".join(judge(known, lambda: answer).text.split())
     return text.partition("Seen: ")[2].partition(" Stuck?")[0]
@@ -101,6 +129,14 @@ def test_of_a_matrix_the_worst_entry_and_the_bad_rows_are_shown():
     said = "a[2,0] is 6; expected 4. Off in 2 of 6 numbers: in rows [2], right in the others."
     assert seen([[0, 1], [2, 3], [6, 4]], right).startswith(said)
     assert seen(3 + 2 * right, right) == "a[2,1] is 13; expected 5. Off in 6 of 6 numbers."
+
+
+def test_of_higher_arrays_the_first_axis_is_called_what_it_counts():
+    right = np.zeros((3, 2, 2))
+    wrong = right.copy()
+    wrong[1] = 1
+    assert "Off in 4 of 12 numbers: in samples [1], right in the others." in seen(wrong, right)
+    assert "in places [1], right in the others." in seen(wrong, right, entries="places")
 
 
 def test_of_many_numbers_the_scatter_is_told_where_it_is_another():

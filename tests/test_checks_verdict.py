@@ -48,7 +48,7 @@ SAID = {  # for the broken answers to 02.1, a part of what must be said
     "a function returned": "a function (are its parentheses missing?), where x_t",
     "a class returned": "a function (are its parentheses missing?), where x_t",
     "an empty list": "shape [0]; expected [4, 3, 8, 10]",
-    "a list of nothing": "It returned None, where x_t should be a tensor of numbers",
+    "a list of nothing": "It returned None, where x_t should be one number or a tensor of numbers",
     "a ragged list": "does not stack",
     "a list that holds itself": "cannot be read as numbers",
     "a number beyond float": "cannot be read as numbers",

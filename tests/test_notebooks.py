@@ -26,6 +26,10 @@ CHAPTERS = (
     "03_posterior",
     "04_objective",
     "05_toy_diffusion",
+    "06_unet",
+    "07_training",
+    "08_ddpm_sampler",
+    "09_ddim_sampler",
 )
 FOLDERS = ("notebooks", "solutions", "exercises")
 MUST_EXIST = [f"{folder}/{chapter}.ipynb" for folder in FOLDERS for chapter in CHAPTERS]

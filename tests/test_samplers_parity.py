@@ -2,8 +2,8 @@
 
 diffusers has its tables in single precision, and 1 − ᾱ as a difference there, which at t = 0 is off by 1.6e-4 of
 itself. So 1e-5 is for data of unit scale, ε included. Left out, and why:
-- spacing "linspace": its DDIM steps to t − T // n there, which is not the next of its own timesteps (its issues 8730,
-  10003, 11347, 12633); the course has no such spacing. Under "trailing" the same holds where n does not divide T.
+- spacing "linspace": its DDIM steps to t − T // n there, which is not the next of its own timesteps (its issues 9261,
+  11347, 12633); the course has no such spacing. Under "trailing" the same holds where n does not divide T.
 - ε at ᾱ = 0, the last step of a rescaled schedule: it says nothing of x_0. diffusers divides by 0, the course refuses.
 - DDPM with "fixed_large" at a last step t > 0: diffusers adds noise to the finished image. Compared without noise.
 """

@@ -24,6 +24,14 @@ def made_on(program: str) -> dict[str, str]:
     }
 
 
+class Log(list):
+    """What a training script notes on its way, entry by entry; each is printed, too."""
+
+    def __call__(self, **entry) -> None:
+        self.append(entry)
+        print("  ".join(f"{name} {value}" for name, value in entry.items()), flush=True)
+
+
 def write_hashes(folder: Path) -> None:
     """sha256.json, which `diffusion-course doctor` verifies: the hash of each file but itself and the model card."""
     files = sorted(

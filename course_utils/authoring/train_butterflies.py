@@ -20,7 +20,7 @@ from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
 from PIL import Image
 from torch.nn import functional as F
 
-from course_utils.authoring.shipping import made_on, write_hashes
+from course_utils.authoring.shipping import Log, made_on, write_hashes
 from course_utils.data import butterflies, to_model, to_pixels
 from course_utils.data.parallel import draw_butterflies
 from course_utils.diffusion import forward, schedule
@@ -189,11 +189,7 @@ def main() -> None:
 
     torch.set_float32_matmul_precision("high")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    history = []
-
-    def log(**entry) -> None:
-        history.append(entry)
-        print("  ".join(f"{k} {v}" for k, v in entry.items()), flush=True)
+    log = Log()
 
     started = time.perf_counter()
     images = draw_butterflies(args.images, SIZE, args.seed).to(device)
@@ -253,7 +249,7 @@ def main() -> None:
     }
     (args.out / "README.md").write_text(CARD.format(**about), encoding="utf-8")
     (args.out / "training.json").write_text(
-        json.dumps(about | {"log": history}, indent=1) + "\n", encoding="utf-8"
+        json.dumps(about | {"log": log}, indent=1) + "\n", encoding="utf-8"
     )
     write_hashes(args.out)
     print(json.dumps(about, indent=1))

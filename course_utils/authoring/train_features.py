@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from course_utils.authoring.shipping import made_on, write_hashes
+from course_utils.authoring.shipping import Log, made_on, write_hashes
 from course_utils.data import to_model
 from course_utils.data.butterflies import PATTERNS, Butterfly, butterfly
 from course_utils.data.parallel import draw_butterflies
@@ -128,11 +128,7 @@ def main() -> None:
 
     torch.manual_seed(0)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    history = []
-
-    def log(**entry) -> None:
-        history.append(entry)
-        print("  ".join(f"{k} {v}" for k, v in entry.items()), flush=True)
+    log = Log()
 
     started = time.perf_counter()
     (pixels, facts), (test, test_facts) = draw(args.images, TRAIN_SET), draw(TEST_IMAGES, TEST_SET)
@@ -180,7 +176,7 @@ def main() -> None:
         "rows": "\n".join(f"| {k} | {v:.1%} |" for k, v in found.items() if k != "pattern"),
     }
     (args.out / "README.md").write_text(CARD.format(**card), encoding="utf-8")
-    text = json.dumps(about | {"log": history}, indent=1) + "\n"
+    text = json.dumps(about | {"log": log}, indent=1) + "\n"
     (args.out / "training.json").write_text(text, encoding="utf-8")
     write_hashes(args.out)
     print(json.dumps(about, indent=1))

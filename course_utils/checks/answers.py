@@ -40,10 +40,10 @@ def kind_of(value: Any) -> str:
         return "a string"
     if isinstance(value, numbers.Number):
         return "one number"
-    if isinstance(value, (tuple, list, dict, set)):
+    if isinstance(value, (tuple, list, range, dict, set)):
         return f"a {type(value).__name__} of {len(value)}"
     if inspect.isgenerator(value):
-        return "a generator, because there is a `yield` in your function"
+        return "a generator (from a `yield`, or from parentheses where a list has brackets)"
     if inspect.iscoroutine(value):
         return "a coroutine, because your function is `async`"
     if callable(value):
@@ -88,7 +88,7 @@ def _read(value: Any, name: str) -> Part:
         return _read_array(value, name)
     if isinstance(value, numbers.Real):
         return Part(np.asarray(float(value)), type(value).__name__)
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple, range)):
         if not value:
             return Part(np.empty(0), "float64")
         parts = [_read(item, name) for item in value]
@@ -101,7 +101,7 @@ def _read(value: Any, name: str) -> Part:
         dtype = next(fractions, parts[0].dtype)  # a list may begin with the int 1
         return Part(np.stack([part.numbers for part in parts]), dtype)
     raise UnreadableError(
-        f"It returned {kind_of(value)}, where {name} should be a tensor of numbers."
+        f"It returned {kind_of(value)}, where {name} should be one number or a tensor of numbers."
     )
 
 

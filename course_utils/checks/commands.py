@@ -121,8 +121,14 @@ def _find(exercise: Any, usage: str) -> Exercise | None:
 
 
 def _print_hint(exercise: Exercise, number: int) -> None:
-    text = f"Hint {number + 1} of {len(exercise.hints)} for {exercise.id}: {exercise.hints[number]}"
-    print(textwrap.fill(text, WIDTH, subsequent_indent="  "))
+    head, text = (
+        f"Hint {number + 1} of {len(exercise.hints)} for {exercise.id}:",
+        exercise.hints[number],
+    )
+    if "\n" in text:  # code, whose lines are its meaning
+        print(head, textwrap.indent(text, "    "), sep="\n")
+    else:
+        print(textwrap.fill(f"{head} {text}", WIDTH, subsequent_indent="  "))
 
 
 def _say(remark: str) -> None:

@@ -13,11 +13,14 @@ class Case:
         says: the call in words, to follow "tried": "x0 of shape [4, 3, 8, 8] at t = 250".
         arguments: what the learner's function is given: a copy of its own in every case.
         calls: how often it is called with that one copy; the last answer counts.
+        returns: the names of what is returned, where this call returns another number of things than the
+            exercise's first one does.
     """
 
     says: str
     arguments: tuple
     calls: int = 1
+    returns: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,11 @@ class Exercise:
         returns: the name of each thing that the function returns, in order.
         cases: the calls that the check makes. Made anew on each call, so that nothing can spoil them.
         misconceptions: known mistakes; any two of them differ on the cases, by more than the tolerance.
-        hints: from a nudge to nearly the code, shown one at a time.
+        hints: from a nudge to the code, shown one at a time. One of several lines is shown as it stands.
         success: what the learner has now, one sentence.
         measure: for random answers: from one answer for each case, each a tuple with an array for each name
             in `returns`, to the statistics that are compared instead. Raises ValueError if shapes do not fit.
+        entries: what the first axis of an answer of three or more counts.
         rtol, atol: how far each number may be from the reference's. Wide enough for float32.
     """
 
@@ -83,5 +87,6 @@ class Exercise:
     hints: tuple[str, ...]
     success: str
     measure: Callable[[list[tuple]], tuple[Statistic, ...]] | None = None
+    entries: str = "samples"
     rtol: float = 1e-4
     atol: float = 1e-5

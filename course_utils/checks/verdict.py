@@ -207,7 +207,8 @@ def _difference(exercise: Exercise, outcomes: list[Outcome], expected: list[Outc
         if outcome.problem:
             return [tried, outcome.problem, _printed(outcome)]
         if not _agree(exercise, outcome, right):
-            return [tried, *_seen(exercise, outcome, right), _printed(outcome)]
+            names = case.returns or exercise.returns
+            return [tried, *_seen(exercise, names, outcome, right), _printed(outcome)]
     if exercise.measure is None:
         return []
     off = [s for s in statistics_of(exercise, outcomes) if not _near(s.value, s.expected, s)]
@@ -223,9 +224,11 @@ def _describe_statistic(statistic: Statistic) -> str:
     return f"Seen: {statistic.name}: {say(statistic.value)}; expected: {say(statistic.expected)}."
 
 
-def _seen(exercise: Exercise, outcome: Outcome, right: Outcome) -> list[str]:
+def _seen(
+    exercise: Exercise, names: tuple[str, ...], outcome: Outcome, right: Outcome
+) -> list[str]:
     """The first returned thing that differs, in numbers."""
-    for name, ours, theirs in zip(exercise.returns, outcome.parts, right.parts, strict=True):
+    for name, ours, theirs in zip(names, outcome.parts, right.parts, strict=True):
         a, b = _as_wanted(ours.numbers, theirs.numbers), theirs.numbers
         if a.shape != b.shape:
             wanted = list(b.shape) if b.ndim else "one number"
@@ -237,11 +240,11 @@ def _seen(exercise: Exercise, outcome: Outcome, right: Outcome) -> list[str]:
             ]
         wrong = ~np.isclose(a, b, exercise.rtol, exercise.atol, equal_nan=True)
         if exercise.measure is None and wrong.any():
-            return [f"Seen: {_numbers(name, a, b, wrong)}", _dtype_remark(name, ours, b)]
+            return [f"Seen: {_numbers(exercise, name, a, b, wrong)}", _dtype_remark(name, ours, b)]
     raise AssertionError("called for an answer that is right")
 
 
-def _numbers(name: str, a: np.ndarray, b: np.ndarray, wrong: np.ndarray) -> str:
+def _numbers(exercise: Exercise, name: str, a: np.ndarray, b: np.ndarray, wrong: np.ndarray) -> str:
     if a.size == 1:
         return f"{name} is {a.item():.6g}; expected {b.item():.6g}."
     short = a.ndim == 1 and a.size <= LONG
@@ -255,7 +258,7 @@ def _numbers(name: str, a: np.ndarray, b: np.ndarray, wrong: np.ndarray) -> str:
         return f"{said}."
     bad = wrong.reshape(len(a), -1).any(axis=1)
     if not bad.all():
-        rows = "rows" if a.ndim == 2 else "samples"
+        rows = "rows" if a.ndim == 2 else exercise.entries
         said += f": in {rows} {np.flatnonzero(bad).tolist()}, right in the others"
     return f"{said}. {_scatter(name, a, b)}"
 

@@ -4,7 +4,7 @@ import torch
 
 
 def digits(size: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
-    """The 1,797 digits that 43 people wrote, white on black (Alpaydin and Kaynak 1998, the test part).
+    """The 1,797 digits that 13 people wrote, white on black (Alpaydin and Kaynak 1998, the test part).
 
     They are 8×8 pixels of 17 grey levels; a larger size is interpolated smoothly (bicubic), not drawn anew.
 

@@ -39,6 +39,13 @@ class Jump(NamedTuple):
     beta_tilde: float
 
 
+def evenly_spaced(T: int, steps: int, spacing: str, offset: int = 0) -> list[int]:
+    """Steps of T − 1 … 0, falling: "leading" counts them up from 0, "trailing" down from T − 1."""
+    if spacing == "leading":
+        return [k * (T // steps) + offset for k in reversed(range(steps))]
+    return [round(T - k * T / steps) - 1 for k in range(steps)]
+
+
 def timesteps(
     schedule: Schedule,
     steps: int | Sequence[int] | None = None,
@@ -64,10 +71,7 @@ def timesteps(
     if isinstance(steps, Integral):
         if not 1 <= steps <= T or isinstance(steps, bool):
             raise ValueError(f"steps must lie in 1 … {T}, or be a list of steps; got {steps}.")
-        if spacing == "leading":
-            ts = [k * (T // steps) + offset for k in reversed(range(steps))]
-        else:
-            ts = [round(T - k * T / steps) - 1 for k in range(steps)]
+        ts = evenly_spaced(T, steps, spacing, offset)
     else:
         try:
             ts = [index(t) for t in steps]

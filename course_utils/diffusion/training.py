@@ -147,7 +147,7 @@ def loop(
     accumulate: int,
     start: int,
 ) -> Iterator[TrainStep]:
-    """The loop of `train`. gradients(x0, samples) is `add_gradients` with all but its last two arguments."""
+    """The loop of `train`. gradients(x0, samples) is `add_gradients` with all its other arguments filled in."""
     for step in count(start):
         parts = list(islice(batches, accumulate))
         if not parts:

@@ -110,7 +110,7 @@ def _check_config(c: UNetConfig) -> None:
 def time_embedding(
     t: torch.Tensor, dim: int, *, cos_first: bool = False, freq_shift: int = 1
 ) -> torch.Tensor:
-    """Sine and cosine of t at frequencies from 1 down to 1/10,000 (Vaswani et al. 2017, section 3.5).
+    """Sine and cosine of t at frequencies from 1 towards 1/10,000 (Vaswani et al. 2017, 3.5).
 
     Args:
         t: the steps, [B].
@@ -160,7 +160,9 @@ class ResidualBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Every pixel looks at every other: softmax(Q Kᵀ / √d) V beside a short cut (Vaswani et al. 2017, equation 1).
+    """Every pixel looks at every other: softmax(Q Kᵀ / √d) V beside a short cut.
+
+    The formula is equation 1 of Vaswani et al. 2017.
 
     Args:
         channels: of the features; each head has `config.head_dim` of them.
@@ -214,8 +216,9 @@ class Upsample(nn.Conv2d):
     def merged(self) -> torch.Tensor:
         """The kernel [C, C, 4, 4] of the transposed convolution that does the same.
 
-        In one direction, pixel i becomes the pixels 2i and 2i + 1, which the weights w0, w1, w2 carry on to four:
-        2i − 1 gets w2 times pixel i, 2i gets w1 + w2 times, 2i + 1 gets w0 + w1 times, and 2i + 2 gets w0 times.
+        In one direction, pixel i becomes the pixels 2i and 2i + 1, which the weights w0, w1, w2
+        carry on to four: w2 times pixel i goes to 2i − 1, w1 + w2 times to 2i, w0 + w1 times to
+        2i + 1, and w0 times to 2i + 2.
         """
         sums = self.weight.new_tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
         both = torch.kron(sums, sums)  # [16, 9]: in both directions
@@ -223,7 +226,7 @@ class Upsample(nn.Conv2d):
 
 
 class Down(nn.Module):
-    """One level of the way down: blocks at one resolution, each with attention or without, then half of it.
+    """One level of the way down: blocks, each with attention or without; then half the resolution.
 
     Args:
         in_channels, out_channels: of the features before and after.
@@ -249,7 +252,10 @@ class Down(nn.Module):
         self.downsample = Downsample(out_channels, config.downsample_padding) if halve else None
 
     def forward(self, h: torch.Tensor, time: torch.Tensor) -> list[torch.Tensor]:
-        """h [B, C, H, W] to the features after each block and after halving. The last go on; all go to the way up."""
+        """h [B, C, H, W] to a list of features: after each block, and after halving.
+
+        The last of them go on to the next level, and all of them to the way up.
+        """
         features = []
         for block, attention in zip(self.blocks, self.attentions, strict=True):
             h = attention(block(h, time))
@@ -260,7 +266,7 @@ class Down(nn.Module):
 
 
 class Up(nn.Module):
-    """One level of the way up: blocks that also see what the way down saw here, then twice the resolution.
+    """One level of the way up: blocks that see what the way down saw; then twice the resolution.
 
     Args:
         in_channels, out_channels: of the features before and after.
@@ -293,14 +299,14 @@ class Up(nn.Module):
     def forward(
         self, h: torch.Tensor, time: torch.Tensor, skips: list[torch.Tensor]
     ) -> torch.Tensor:
-        """h [B, C, H, W] to [B, C', 2 H, 2 W]. Each block takes its skip from the end of the list, and off it."""
+        """h [B, C, H, W] to [B, C', 2 H, 2 W]; each block takes the last skip off the list."""
         for block, attention in zip(self.blocks, self.attentions, strict=True):
             h = attention(block(torch.cat([h, skips.pop()], dim=1), time))
         return h if self.upsample is None else self.upsample(h)
 
 
 def way_down(config: UNetConfig) -> tuple[nn.ModuleList, list[int]]:
-    """The levels from full resolution down, and the channels of all that they keep for the way up, in order."""
+    """The levels from full resolution down, and the channels of all that is kept for the way up."""
     levels, kept = nn.ModuleList(), [config.channels[0]]  # the first is what conv_in made
     for i, width in enumerate(config.channels):
         halve = i < len(config.channels) - 1
@@ -310,7 +316,7 @@ def way_down(config: UNetConfig) -> tuple[nn.ModuleList, list[int]]:
 
 
 def way_up(config: UNetConfig, kept: list[int]) -> nn.ModuleList:
-    """The levels back up to full resolution; each block takes the last of what was kept, off the list."""
+    """The levels back up to full resolution; each block takes the last of what was kept."""
     levels, width = nn.ModuleList(), config.channels[-1]
     for i in reversed(range(len(config.channels))):
         taken = [kept.pop() for _ in range(config.layers + 1)]
@@ -323,7 +329,7 @@ def way_up(config: UNetConfig, kept: list[int]) -> nn.ModuleList:
 
 
 class UNet(nn.Module):
-    """model(x, t), made as `config` says: down through the levels, through the bottom, and up again."""
+    """model(x, t), made as `config` says: down through the levels, the bottom, and up again."""
 
     def __init__(self, config: UNetConfig):
         super().__init__()
@@ -344,11 +350,11 @@ class UNet(nn.Module):
         self.conv_out = nn.Conv2d(first, config.out_channels, 3, padding=1)
 
     def forward(self, x: torch.Tensor, t: int | torch.Tensor) -> torch.Tensor:
-        """The network's answer for images x [B, C, H, W] at step t, one number or a tensor [B]; [B, C_out, H, W].
+        """The network's answer [B, C_out, H, W] for images x [B, C, H, W] at step t, an int or [B].
 
         Raises:
-            ValueError: if x is no floating-point image of this network's channels, cannot be halved on each level,
-                or t is not one for all or one for each.
+            ValueError: if x is no floating-point image of this network's channels, cannot be
+                halved on each level, or t is not one for all or one for each.
         """
         c = self.config
         check_input(c, x, t)

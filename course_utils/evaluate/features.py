@@ -14,13 +14,14 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
+from course_utils.data.butterflies import PATTERNS
+
 FOLDER = Path(__file__).parents[1] / "assets" / "butterfly-features"
 FEATURES = 64
 # What the classifier is asked besides the pattern, in this order; angles as their cosine and sine.
 FACTORS = ("hue", "mark_hue", "backdrop_hue", "turn", "lightness", "chroma", "margin", "veins")
 FACTORS += ("marks", "tail", "scale", "hind_length")
 ANGLES = FACTORS[:4]
-PATTERN_COUNT = 5
 
 
 class ButterflyClassifier(nn.Module):
@@ -33,11 +34,11 @@ class ButterflyClassifier(nn.Module):
         for a, b, stride in zip(widths, widths[1:], strides, strict=False):
             layers += [nn.Conv2d(a, b, 3, stride, padding=1), nn.GroupNorm(8, b), nn.SiLU()]
         self.trunk = nn.Sequential(*layers, nn.Flatten(), nn.Linear(128 * 4 * 4, FEATURES))
-        self.head = nn.Linear(FEATURES, PATTERN_COUNT + len(ANGLES) + len(FACTORS))
+        self.head = nn.Linear(FEATURES, len(PATTERNS) + len(ANGLES) + len(FACTORS))
 
     def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Images [N, 3, 32, 32] in [−1, 1] to the scores of the patterns, [N, 5], and the factors, [N, 16]."""
-        return self.head(self.trunk(images)).split([PATTERN_COUNT, len(ANGLES) + len(FACTORS)], 1)
+        return self.head(self.trunk(images)).split([len(PATTERNS), len(ANGLES) + len(FACTORS)], 1)
 
 
 @cache

@@ -4,6 +4,7 @@ from course_utils.show import palette
 from course_utils.show.apng import animation, save_animation
 from course_utils.show.clouds import points, scatter
 from course_utils.show.figures import figure
+from course_utils.show.networks import network
 from course_utils.show.palette import style
 from course_utils.show.pictures import compare, display_sample, grid, strip
 from course_utils.show.plots import axes, curves, histogram
@@ -18,6 +19,7 @@ __all__ = [
     "figure",
     "grid",
     "histogram",
+    "network",
     "palette",
     "points",
     "save_animation",
