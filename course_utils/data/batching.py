@@ -54,11 +54,7 @@ def _endless(
     n = len(pixels)
     epoch, done = divmod(start, n // batch_size)
     while True:
-        # Torch's generator takes 32 bits of a seed; SeedSequence makes them of both numbers, well mixed.
-        mixed = int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
-        generator = torch.Generator().manual_seed(mixed)
-        order = torch.randperm(n, generator=generator).to(pixels.device)
-        mirrored = (torch.rand(n, generator=generator) < 0.5).to(pixels.device)
+        order, mirrored = (row.to(pixels.device) for row in shuffled(n, seed, epoch))
         for i in range(done * batch_size, n - batch_size + 1, batch_size):
             batch = to_model(pixels[order[i : i + batch_size]])
             if flip:
@@ -67,3 +63,12 @@ def _endless(
                 )
             yield batch
         epoch, done = epoch + 1, 0
+
+
+def shuffled(n: int, seed: int, epoch: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The order of n images in an epoch, and which of the places in that order are mirrored; both [n]."""
+    # Torch's generator takes 32 bits of a seed; SeedSequence makes them of both numbers, well mixed.
+    mixed = int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
+    generator = torch.Generator().manual_seed(mixed)
+    order = torch.randperm(n, generator=generator)
+    return order, torch.rand(n, generator=generator) < 0.5

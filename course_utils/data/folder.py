@@ -2,6 +2,8 @@
 
 import os
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from course_utils.data.layout import no_split, split_of
@@ -28,7 +30,8 @@ def open_file(path: Path) -> Source:
         raise ValueError(
             f"{path} is neither an image ({_known()}), nor a .parquet file, nor a folder of them."
         )
-    return Source(iter([Item(path.name, path, None)]), 1, str(path), None)
+    pick = Files(path.parent, [path.name])
+    return Source(iter(pick([0])), 1, str(path), None, pick)
 
 
 def open_folder(root: Path, files: list[Path], split: str | None) -> Source:
@@ -65,7 +68,19 @@ def open_folder(root: Path, files: list[Path], split: str | None) -> Source:
         Item(path.as_posix(), root / path, label)
         for path, label in zip(images, labels, strict=True)
     )
-    return Source(items, len(images), f"the folder {root}", tuple(classes) or None)
+    pick = Files(root, [path.as_posix() for path in images])
+    return Source(items, len(images), f"the folder {root}", tuple(classes) or None, pick)
+
+
+@dataclass(frozen=True)
+class Files:
+    """`Source.pick` of files below a folder."""
+
+    root: Path
+    names: list[str]
+
+    def __call__(self, numbers: Sequence[int]) -> list[Item]:
+        return [Item(self.names[i], self.root / self.names[i], None) for i in numbers]
 
 
 def _known() -> str:

@@ -13,7 +13,6 @@ import torch
 from PIL import Image
 
 from course_utils.data import folder, hub, parquet
-from course_utils.data.decode import decode
 from course_utils.data.layout import choose
 from course_utils.data.source import Item, Source
 
@@ -90,8 +89,16 @@ def load_images(
         ConnectionError: the Hub does not answer, and the data set was not downloaded before.
         PermissionError: the data set is there, but asks you to accept its terms first.
     """
-    _check(source, size, limit, channels)
-    images = _open(source, limit, split, subset, column, label_column)
+    images = open_source(
+        source,
+        size,
+        limit,
+        split=split,
+        subset=subset,
+        column=column,
+        label_column=label_column,
+        channels=channels,
+    )
     pixels, labels, skipped = _decode_all(images, size, limit, channels, progress)
     if not len(pixels):
         raise ValueError(
@@ -107,8 +114,19 @@ def load_images(
     return ImageSet(torch.from_numpy(pixels), numbers, names, tuple(skipped))
 
 
-def _open(source, limit, split, subset, column, label_column) -> Source:
-    """Whatever the source names, as one stream of encoded images."""
+def open_source(
+    source: str | os.PathLike,
+    size: int | None,
+    limit: int | None,
+    *,
+    split: str | None = "train",
+    subset: str | None = None,
+    column: str | None = None,
+    label_column: str | None = None,
+    channels: int = 3,
+) -> Source:
+    """Whatever the source names, as one stream of encoded images. Arguments and errors as in `load_images`."""
+    _check(source, size, limit, channels)
     path = Path(source).expanduser()
     if path.is_dir():
         files = folder.walk(path)
@@ -156,7 +174,7 @@ def _decode_all(
     with tqdm(total=total, desc="images", unit="image", disable=not progress) as bar:
         for item, image in _decoded(images.items, size, channels):
             if isinstance(image, Exception):
-                skipped.append(f"{item.name} ({image or type(image).__name__})")
+                skipped.append(item.skipped(image))
                 continue
             if pixels is None:
                 # The system hands out this memory only as it is written to.
@@ -181,22 +199,14 @@ def _decoded(
     items: Iterator[Item], size: int | None, channels: int
 ) -> Iterator[tuple[Item, np.ndarray | Exception]]:
     """Each item with its pixels, or with the exception that its bytes led to, in order."""
-
-    def attempt(item: Item) -> np.ndarray | Exception:
-        try:
-            return decode(item.data, size, channels)
-        except MemoryError:
-            raise
-        except Exception as error:  # Pillow's decoders raise all kinds of things on damaged bytes
-            return error
-
     # Pillow loads its rarer formats (WebP, TIFF …) when it first meets one. Threads that meet one at the same
     # time can find it unknown.
     Image.init()
     # Pillow decodes outside Python's lock, so threads do work side by side.
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         while chunk := list(islice(items, CHUNK)):
-            yield from zip(chunk, pool.map(attempt, chunk), strict=True)
+            decoded = pool.map(lambda item: item.pixels(size, channels), chunk)
+            yield from zip(chunk, decoded, strict=True)
 
 
 def _encode_labels(

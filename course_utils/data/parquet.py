@@ -1,8 +1,12 @@
 """Parquet files in the Hugging Face Hub's layout as a source of images."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+
+import numpy as np
 
 from course_utils.data.source import Item, Source
 
@@ -21,20 +25,28 @@ def open_tables(
     Raises:
         ValueError: if there are no rows, a file is damaged, or the columns are missing or not clear.
     """
-    count = sum(map(count_rows, paths))
+    count, schemas = 0, []
+    for path in paths:
+        with _open(path) as file:
+            count += file.metadata.num_rows
+            schemas.append(file.schema_arrow)
     if count == 0:
         raise ValueError(
             f"the parquet files of {where} hold no rows."
             if len(paths) > 1
             else f"{where} has no rows."
         )
-    with _open(paths[0]) as file:
-        schema = file.schema_arrow
-    declared = _declared(schema)
-    column = _image_column(schema, declared, column, where)
-    label_column = _label_column(schema, declared, label_column, where)
+    declared = _declared(schemas[0])
+    column = _image_column(schemas[0], declared, column, where)
+    label_column = _label_column(schemas[0], declared, label_column, where)
+    for path, schema in zip(paths, schemas, strict=True):
+        if missing := {column, label_column} - {None, *schema.names}:
+            raise ValueError(
+                f"{path} lacks the column {missing.pop()!r} that the first file has: keep such files apart."
+            )
     names = declared.get(label_column, {}).get("names")
-    return Source(_rows(paths, column, label_column), count, where, tuple(names) if names else None)
+    items, pick = _rows(paths, column, label_column), Rows(tuple(paths), column)
+    return Source(items, count, where, tuple(names) if names else None, pick)
 
 
 def _rows(paths: list[Path], column: str, label_column: str | None) -> Iterator[Item]:
@@ -44,11 +56,6 @@ def _rows(paths: list[Path], column: str, label_column: str | None) -> Iterator[
     for path in paths:
         row = 0
         with _open(path) as file:
-            missing = set(columns) - set(file.schema_arrow.names)
-            if missing:
-                raise ValueError(
-                    f"{path} lacks the column {missing.pop()!r} that the first file has."
-                )
             try:
                 for batch in file.iter_batches(batch_size=64, columns=columns):
                     labels = (
@@ -63,6 +70,52 @@ def _rows(paths: list[Path], column: str, label_column: str | None) -> Iterator[
                 raise ValueError(
                     f"{path} is damaged after row {row}: {error}. Download it again."
                 ) from None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """`Source.pick` of rows, counted over all files.
+
+    Parquet is read a row group at a time: for one image all that are in its group, which in the Hub's files are 100.
+    """
+
+    paths: tuple[Path, ...]
+    column: str
+
+    def __call__(self, numbers: Sequence[int]) -> list[Item]:
+        groups, ends = _groups(self.paths)
+        numbers = np.asarray(numbers)
+        group_of = np.searchsorted(ends, numbers, side="right")
+        picked: dict[int, Item] = {}
+        for g in np.unique(group_of):
+            path, group, size = groups[g]
+            rows = numbers[group_of == g] - (ends[g] - size)  # within the group
+            picked |= zip(numbers[group_of == g], self._read(path, group, rows), strict=True)
+        return [picked[number] for number in numbers]
+
+    def _read(self, path: Path, group: int, rows: Sequence[int]) -> list[Item]:
+        import pyarrow as pa
+
+        name = f"{path.name} row group {group}, row"
+        try:
+            with _open(path) as file:
+                # Without pyarrow's own threads: the processes that read are many already.
+                table = file.read_row_group(group, columns=[self.column], use_threads=False)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            return [Item(f"{name} {row}", error, None) for row in rows]
+        images = table.column(0)
+        return [_item(f"{name} {row}", images[int(row)].as_py(), None) for row in rows]
+
+
+@lru_cache(maxsize=1)
+def _groups(paths: tuple[Path, ...]) -> tuple[list[tuple[Path, int, int]], np.ndarray]:
+    """Each row group's file, number in it and rows; and where each one ends, counted in rows over all files."""
+    groups = []
+    for path in paths:
+        with _open(path) as file:
+            about = file.metadata
+        groups += [(path, g, about.row_group(g).num_rows) for g in range(about.num_row_groups)]
+    return groups, np.cumsum([rows for *_, rows in groups])
 
 
 def _item(name: str, image: dict | bytes | None, label: int | str | None) -> Item:
