@@ -32,6 +32,15 @@ class Log(list):
         print("  ".join(f"{name} {value}" for name, value in entry.items()), flush=True)
 
 
+def write_trained(folder: Path, card: str, about: dict, log: Log) -> None:
+    """What stands beside weights: the model card README.md, training.json with facts and log, and the hashes."""
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    text = json.dumps(about | {"log": log}, indent=1) + "\n"
+    (folder / "training.json").write_text(text, encoding="utf-8")
+    write_hashes(folder)
+    print(json.dumps(about, indent=1))
+
+
 def write_hashes(folder: Path) -> None:
     """sha256.json, which `diffusion-course doctor` verifies: the hash of each file but itself and the model card."""
     files = sorted(

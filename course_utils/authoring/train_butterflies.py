@@ -8,7 +8,6 @@ model card that says how it was made; and beside it, in FOLDER-pictures, samples
 
 import argparse
 import copy
-import json
 import math
 import time
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
 from PIL import Image
 from torch.nn import functional as F
 
-from course_utils.authoring.shipping import Log, made_on, write_hashes
+from course_utils.authoring.shipping import Log, made_on, write_trained
 from course_utils.data import butterflies, to_model, to_pixels
 from course_utils.data.parallel import draw_butterflies
 from course_utils.diffusion import forward, schedule
@@ -247,12 +246,7 @@ def main() -> None:
         "closest_fresh": float(distance_fresh.min()),
         "median_fresh": float(distance_fresh.median()),
     }
-    (args.out / "README.md").write_text(CARD.format(**about), encoding="utf-8")
-    (args.out / "training.json").write_text(
-        json.dumps(about | {"log": log}, indent=1) + "\n", encoding="utf-8"
-    )
-    write_hashes(args.out)
-    print(json.dumps(about, indent=1))
+    write_trained(args.out, CARD.format(**about), about, log)
 
 
 if __name__ == "__main__":

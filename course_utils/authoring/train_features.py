@@ -7,7 +7,6 @@ butterflies that it has not seen, hashes, a log, and a model card that says how 
 """
 
 import argparse
-import json
 import math
 import time
 from pathlib import Path
@@ -16,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from course_utils.authoring.shipping import Log, made_on, write_hashes
+from course_utils.authoring.shipping import Log, made_on, write_trained
 from course_utils.data import to_model
 from course_utils.data.butterflies import PATTERNS, Butterfly, butterfly
 from course_utils.data.parallel import draw_butterflies
@@ -175,11 +174,7 @@ def main() -> None:
         "pattern": found["pattern"],
         "rows": "\n".join(f"| {k} | {v:.1%} |" for k, v in found.items() if k != "pattern"),
     }
-    (args.out / "README.md").write_text(CARD.format(**card), encoding="utf-8")
-    text = json.dumps(about | {"log": log}, indent=1) + "\n"
-    (args.out / "training.json").write_text(text, encoding="utf-8")
-    write_hashes(args.out)
-    print(json.dumps(about, indent=1))
+    write_trained(args.out, CARD.format(**card), about, log)
 
 
 if __name__ == "__main__":
