@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import torch
 
+from course_utils.checks.chapter_05.material import not_a_step, one_or_each
 from course_utils.checks.exercise import Misconception
-from course_utils.diffusion.samplers import Step
 from course_utils.diffusion.schedule import Schedule
 
 
@@ -24,15 +24,10 @@ class Network:
     T: int
 
     def __call__(self, x: torch.Tensor, t: int | torch.Tensor) -> torch.Tensor:
-        if isinstance(x, Step):
-            raise TypeError("the model takes images; this is a Step, and its images are its .x")
-        x, t = torch.as_tensor(x), torch.as_tensor(t)
+        x = not_a_step(x, "images")
         if x.ndim != 4:
             raise ValueError(f"the model takes images [B, C, H, W]; got shape {list(x.shape)}.")
-        if t.ndim > 1 or t.numel() not in (1, len(x)):
-            raise ValueError(
-                f"the model takes t as one int or of shape [{len(x)}]; got shape {list(t.shape)}."
-            )
+        t = one_or_each(t, len(x))
         angle = x.flip(3) + (5 * t / self.T).reshape(-1, 1, 1, 1)
         return 0.8 * x + 0.4 * torch.cos(angle)
 
