@@ -42,6 +42,7 @@ LAYERS = {
     "trainer": Layer(
         course={"course_utils.diffusion", "course_utils.data", "course_utils.interop"},
         always={"torch", "accelerate", "safetensors", "PIL"},
+        in_functions={"psutil"},
     ),
     "checks": Layer(
         course={"course_utils.diffusion", "course_utils.evaluate"},

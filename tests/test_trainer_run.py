@@ -1,38 +1,37 @@
 """A run ends as it should, or loses nothing."""
 
-import errno
 import math
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from diffusers import DDPMPipeline
 from safetensors.torch import load_file
-from tiny_training import PIXELS, TINY, tiny_run
+from tiny_training import PIXELS, TINY, assert_same, tiny_run
 
 from course_utils.diffusion.training import train, warm_up
 from course_utils.diffusion.unet import UNet
 from course_utils.interop import checkpoint, unet_from_diffusers
-from course_utils.trainer import RunError, draw, processes, read_log, run, running, trained
+from course_utils.trainer import (
+    RunError,
+    draw,
+    processes,
+    read_log,
+    run,
+    running,
+    speed,
+    stopping,
+    trained,
+)
 from course_utils.trainer.images import prepared_ahead
 
 HERE = Path(__file__).parent
-
-
-def bits(path):
-    return load_file(path)
-
-
-def assert_same(one, other):
-    first, second = bits(one), bits(other)
-    assert first.keys() == second.keys()
-    for name in first:
-        assert torch.equal(first[name], second[name]), name
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +70,7 @@ def test_the_run_is_the_course_s_training(whole):
     )
     for _ in range(6):
         next(steps)
-    saved = bits(whole[1].checkpoint)
+    saved = load_file(whole[1].checkpoint)
     for name, weight in model.state_dict().items():
         torch.testing.assert_close(saved[f"model.{name}"], weight, rtol=1e-6, atol=1e-7)
 
@@ -82,7 +81,7 @@ def test_diffusers_opens_the_averaged_network(whole):
     exported = unet_from_diffusers(pipeline.unet).state_dict()
     model, settings = trained(folder)
     for name, weight in model.state_dict().items():
-        assert torch.equal(weight, bits(outcome.checkpoint)[f"ema.{name}"])
+        assert torch.equal(weight, load_file(outcome.checkpoint)[f"ema.{name}"])
         assert torch.equal(exported[name], weight)
     samples = draw(model, settings, 2, torch.device("cpu"), steps=3)
     assert samples.shape == (2, 3, 4, 4)
@@ -110,7 +109,7 @@ def test_a_signal_saves_and_the_run_goes_on_from_there(whole, tmp_path, name):
     assert not outcome.finished
     assert outcome.step == 2  # the step after the signal
     assert f"Stopped by {name}, and saved." in lines[-1]
-    assert f"train --resume --out {tmp_path}" in lines[-1]
+    assert f"run(settings, {str(tmp_path)!r}, pixels=pixels, resume=True)" in lines[-1]
     assert signal.getsignal(signal.Signals[name]) is before
     assert_same(tiny_run(tmp_path, resume=True).checkpoint, whole[1].checkpoint)
 
@@ -135,7 +134,7 @@ def test_a_loss_that_is_no_number_ends_with_the_checkpoint_before_intact(tmp_pat
     good = (tmp_path / "step-00000003.safetensors").read_bytes()
     forward = UNet.forward
     monkeypatch.setattr(UNet, "forward", lambda self, x, t: forward(self, x, t) * float("nan"))
-    with pytest.raises(RunError, match=r"loss is nan.*step-00000003.*is good.*train --resume"):
+    with pytest.raises(RunError, match=r"loss is nan.*step-00000003.*is good.*resume=True"):
         tiny_run(tmp_path, resume=True)
     assert [path.name for path in checkpoint.checkpoints(tmp_path)] == ["step-00000003.safetensors"]
     assert (tmp_path / "step-00000003.safetensors").read_bytes() == good
@@ -147,22 +146,6 @@ def test_weights_that_the_last_step_spoilt_are_not_saved(tmp_path, monkeypatch):
     with pytest.raises(RunError, match="weights are no longer finite at step 1"):
         tiny_run(tmp_path, steps=1)
     assert checkpoint.checkpoints(tmp_path) == []
-
-
-def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
-    tiny_run(tmp_path, steps=3)
-    good = (tmp_path / "step-00000003.safetensors").read_bytes()
-
-    def full(descriptor):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with monkeypatch.context() as patched:
-        patched.setattr(checkpoint.os, "fsync", full)
-        with pytest.raises(RunError, match=r"No space left.*Make room.*step-00000003.*is good"):
-            tiny_run(tmp_path, resume=True)
-    assert [path.name for path in checkpoint.checkpoints(tmp_path)] == ["step-00000003.safetensors"]
-    assert (tmp_path / "step-00000003.safetensors").read_bytes() == good
-    assert tiny_run(tmp_path, resume=True).finished
 
 
 def test_a_lost_process_ends_the_run_with_advice(tmp_path, monkeypatch):
@@ -177,11 +160,67 @@ def test_a_lost_process_ends_the_run_with_advice(tmp_path, monkeypatch):
         tiny_run(tmp_path, resume=True)
 
 
+def test_a_signal_that_a_launcher_repeats_is_one_signal(tmp_path):
+    def report(line):
+        if line.startswith("step 1 "):
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    assert tiny_run(tmp_path, report).step == 2
+
+
+def test_a_second_signal_ends_the_program(tmp_path, monkeypatch):
+    monkeypatch.setattr(stopping, "AGAIN", 0.0)
+
+    def report(line):
+        if line.startswith("step 1 "):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        tiny_run(tmp_path, report)
+
+
+def test_the_newest_two_checkpoints_are_kept(tmp_path):
+    tiny_run(tmp_path, steps=9, checkpoint_every=2)
+    names = [path.name for path in checkpoint.checkpoints(tmp_path)]
+    assert names == ["step-00000008.safetensors", "step-00000009.safetensors"]
+
+
 def test_minutes_end_a_run_as_steps_do(tmp_path):
     outcome = tiny_run(tmp_path, steps=None, minutes=1e-6)
     assert outcome.finished
     assert outcome.step == 1
     assert (tmp_path / "pipeline").is_dir()
+
+
+def test_a_run_goes_on_with_the_images_that_it_was_begun_with(tmp_path):
+    """Pixels from Python are in no folder: without them the run would go on with the butterflies of `data`."""
+    given, found = tmp_path / "given", tmp_path / "found"
+    tiny_run(given, steps=3)
+    with pytest.raises(RunError, match=r"goes on with its pixels, .* pixels=pixels, resume=True\)"):
+        run(TINY, given, resume=True)
+    larger = replace(TINY, model=replace(TINY.model, sample_size=8), images=5, steps=3)
+    run(larger, found, report=lambda line: None)
+    with pytest.raises(RunError, match=r"goes on without pixels, .* train --resume --out"):
+        run(larger, found, pixels=PIXELS, resume=True)
+    assert run(replace(larger, steps=6), found, resume=True, report=lambda line: None).finished
+
+
+@pytest.mark.parametrize(("accumulate", "used"), [(1, "reduce-overhead"), (2, "default")])
+def test_no_cuda_graph_is_recorded_where_batches_accumulate(
+    tmp_path, monkeypatch, accumulate, used
+):
+    modes = []
+
+    def not_compiled(function, mode):
+        modes.append(mode)
+        return function
+
+    monkeypatch.setattr(speed, "compiled", not_compiled)
+    tiny_run(tmp_path, steps=1, accumulate=accumulate, compile="reduce-overhead")
+    assert modes == [used]
 
 
 def test_folders_and_images_that_do_not_fit_are_refused(whole, tmp_path):

@@ -1,10 +1,13 @@
 """Settings say what is wrong with them, and go through JSON unchanged."""
 
+import re
 from dataclasses import replace
 
 import pytest
+import torch
 from tiny_training import TINY
 
+from course_utils.diffusion.unet import UNet
 from course_utils.trainer.settings import (
     PRESETS,
     Settings,
@@ -26,15 +29,19 @@ from course_utils.trainer.settings import (
         ({"ema": 1.0}, r"ema to be in \[0, 1\)"),
         ({"precision": "fp8"}, "precision must be one of"),
         ({"compile": "fast"}, "compile to be one of"),
-        ({"compile": "reduce-overhead"}, "compile to be 'default' where batches accumulate"),
         ({"noise": "quadratic"}, "noise must be one of"),
         ({"prediction": "score"}, "prediction must be one of"),
         ({"images": None}, "images to be a number, to draw so many"),
+        ({"images_in": "cloud"}, "images_in must be one of"),
+        ({"images_in": "disk"}, "butterflies are drawn into memory"),
         (
             {"model": replace(TINY.model, sample_size=None)},
             "model to be a UNetConfig with a sample_size",
         ),
-        ({"model": replace(TINY.model, out_channels=6)}, "one number of channels"),
+        (
+            {"model": replace(TINY.model, out_channels=6)},
+            "both 3, for colour, or both 1, for grey; got 3 and 6",
+        ),
         ({"seed": -1}, "seed"),
         ({"fused": 1}, "fused to be True or False"),
     ],
@@ -66,8 +73,32 @@ def test_a_run_that_goes_on_may_only_change_its_end_and_its_speed():
     ]
 
 
-def test_every_preset_says_what_it_is_for():
+def test_every_preset_says_what_it_takes():
     assert set(PRESETS) == {"cpu", "t4", "h100"}
     for settings in PRESETS.values():
         assert isinstance(settings, Settings)
-        assert len(settings.purpose) > 30
+        assert re.search(r"\d+ GB", settings.purpose)
+        assert re.search("seconds|minutes|hour", settings.purpose)
+
+
+@pytest.mark.parametrize("name", ["t4", "h100"])
+def test_the_memory_that_a_preset_names_is_what_its_tensors_take(name):
+    """By the rule that stands beside the presets. The network lies on torch's meta device: shapes and no numbers."""
+    s = PRESETS[name]
+    with torch.device("meta"):
+        unet, t = UNet(s.model), torch.zeros(s.batch, dtype=torch.int64)
+        x = torch.empty(s.batch, s.channels, s.model.sample_size, s.model.sample_size)
+    kept = {}
+
+    def keep(tensor):
+        if not isinstance(tensor, torch.nn.Parameter):
+            kept[tensor.untyped_storage()._cdata] = tensor  # each once, whoever needs it
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        answer = unet(x, t)
+    assert answer.shape == x.shape
+    total = 20 * sum(weight.numel() for weight in unet.parameters())
+    total += 2 * sum(tensor.untyped_storage().nbytes() // 4 for tensor in kept.values())
+    total += s.images * x[0].numel()
+    assert f"some {total / 1e9:.0f} GB" in s.purpose

@@ -3,8 +3,10 @@
 import os
 import sys
 from dataclasses import replace
+from functools import partial
 
 import torch
+from safetensors.torch import load_file
 
 from course_utils.diffusion.unet import UNetConfig
 from course_utils.trainer import Settings, run
@@ -40,6 +42,20 @@ def tiny_run(folder, report=lambda line: None, *, resume=False, **changes):
     return run(replace(TINY, **changes), folder, pixels=PIXELS, resume=resume, report=report)
 
 
+def assert_same(one, other):
+    """Two checkpoints hold the same bits."""
+    first, second = load_file(one), load_file(other)
+    assert first.keys() == second.keys()
+    for name in first:
+        assert torch.equal(first[name], second[name]), name
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    tiny_run(sys.argv[1], print, resume="--resume" in sys.argv, steps=int(sys.argv[2]))
+    name = f"process {os.environ.get('RANK', 0)}"
+    print(f"{name} is {os.getpid()}", flush=True)
+    resume = "--resume" in sys.argv
+    outcome = tiny_run(
+        sys.argv[1], partial(print, flush=True), resume=resume, steps=int(sys.argv[2])
+    )
+    print(f"{name} ended after step {outcome.step}", flush=True)

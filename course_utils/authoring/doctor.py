@@ -108,7 +108,9 @@ def hardware() -> Iterator[Finding]:
     elif kind == "mps":
         yield Finding(GOOD, "GPU", "Apple's, through MPS (it has no float64)")
     else:
-        yield Finding(GOOD, "GPU", "none; all chapters but the capstone are made for that")
+        yield Finding(
+            GOOD, "GPU", "none; every chapter runs without one, the last on small pictures"
+        )
 
 
 def hub() -> Finding:

@@ -16,6 +16,7 @@ CHANGES = {
     "images": int,
     "lr": float,
     "precision": str,
+    "images_in": str,
     "checkpoint_every": int,
     "sample_every": int,
     "seed": int,
@@ -24,25 +25,43 @@ HELP = {
     "steps": "end after so many",
     "minutes": "end after so much training",
     "batch": "images in a batch, over all processes",
-    "accumulate": "batches in a step",
+    "accumulate": "batches in a step, for a larger one than fits into memory",
     "images": "take so many, the first ones",
     "lr": "the learning rate",
     "precision": "bf16, fp16, fp32 or auto",
+    "images_in": "gpu, memory, disk, or auto for the first where they fit",
     "checkpoint_every": "steps between checkpoints",
     "sample_every": "steps between pictures",
     "seed": "of the weights, the order, t and the noise",
 }
 
 
+EXAMPLES = """examples:
+  diffusion-course train --preset t4 --data photos/ --out runs/photos
+  diffusion-course train --resume --out runs/photos    after Ctrl-C, a lost machine, a full disk
+
+on Colab, into a mounted Drive, so that a lost session loses nothing but the steps since the last checkpoint:
+  diffusion-course train --preset t4 --out /content/drive/MyDrive/first
+A run keeps its newest two checkpoints, each about four times the size of the weights, and its sheets of samples.
+
+with all GPUs of a machine:
+  accelerate launch -m course_utils.authoring.cli train --preset h100 --out runs/first
+with two of them, or, where there is no GPU, with two processes on the CPU:
+  accelerate launch --multi_gpu --num_processes 2 -m course_utils.authoring.cli train …
+with two machines of eight GPUs, on each of them, the second with --machine_rank 1 (nobody has tried this yet; --out
+must be a folder that both see):
+  accelerate launch --multi_gpu --num_machines 2 --num_processes 16 --machine_rank 0 \\
+    --main_process_ip 10.0.0.1 --main_process_port 29500 -m course_utils.authoring.cli train …
+Ctrl-C, or SIGTERM to the launcher, saves at the next line of the log. If a process is lost, the launcher ends the
+others; --resume goes on from the newest checkpoint, on as many GPUs as you like.
+"""
+
+
 def add_commands(command) -> None:
     """Add both commands to the parser's."""
-    train_parser = command(
-        "train",
-        train,
-        "train an image model",
-        "diffusion-course train --preset t4 --data photos/ --out runs/photos; "
-        "with several GPUs: accelerate launch -m course_utils.authoring.cli train …",
-    )
+    train_parser = command("train", train, "train an image model", "")
+    train_parser.epilog = EXAMPLES
+    train_parser.formatter_class = argparse.RawDescriptionHelpFormatter
     train_parser.add_argument("--out", type=Path, required=True, help="the folder of this run")
     train_parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     train_parser.add_argument(
@@ -53,6 +72,10 @@ def add_commands(command) -> None:
         "--data", help="butterflies, a folder, parquet file or Hub data set (default: the preset's)"
     )
     train_parser.add_argument("--size", type=int, help="height and width of the images")
+    train_parser.add_argument("--grey", action="store_true", help="train on grey images")
+    train_parser.add_argument(
+        "--no-flip", action="store_true", help="mirror no images (letters, left and right shoes)"
+    )
     train_parser.add_argument(
         "--no-compile", action="store_true", help="start at once, and train more slowly"
     )
@@ -82,10 +105,14 @@ def settings_of(args: argparse.Namespace):
     from course_utils.trainer.settings import PRESETS, read_settings
 
     if args.resume:
-        if args.preset or args.data or args.size:
-            raise CourseError("a run goes on with the settings it was begun with: leave them out.")
+        if args.preset or args.data or args.size or args.grey or args.no_flip:
+            raise CourseError(
+                "a run goes on with the preset, data, size, colours and flips that it was begun with: leave them out."
+            )
         if not (args.out / SETTINGS).is_file():
-            raise CourseError(f"there is no run in {args.out} to go on with.")
+            raise CourseError(
+                f"there is no run in {args.out} to go on with: leave --resume out to begin one there."
+            )
         settings = read_settings(args.out / SETTINGS)
     elif args.preset not in PRESETS:
         listed = "\n".join(f"  {name:5} {preset.purpose}" for name, preset in PRESETS.items())
@@ -97,11 +124,14 @@ def settings_of(args: argparse.Namespace):
         changes = {"steps": None, "minutes": None} | changes
     if args.data is not None:
         changes = {"data": args.data, "images": None} | changes
-    if args.size is not None:
-        changes["model"] = replace(settings.model, sample_size=args.size)
+    shape = {} if args.size is None else {"sample_size": args.size}
+    if args.grey:
+        shape |= {"in_channels": 1, "out_channels": 1}
+    if args.no_flip:
+        changes["flip"] = False
     if args.no_compile:
         changes["compile"] = None
-    return replace(settings, **changes)
+    return replace(settings, model=replace(settings.model, **shape), **changes)
 
 
 def train(args: argparse.Namespace) -> int:

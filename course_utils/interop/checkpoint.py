@@ -63,7 +63,22 @@ def save(
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    path, partial = folder / _name(step), folder / "next.partial"
+    path = folder / _name(step)
+    write_whole(path, contents)
+    for old in [other for other in checkpoints(folder) if other <= path][:-keep]:
+        # Windows deletes no file that is open somewhere; the next save will try again.
+        with suppress(OSError):
+            old.unlink()
+    return path
+
+
+def write_whole(path: Path, contents: bytes) -> None:
+    """Write a file so that it is there as a whole or not at all; one of that name stays until it is exchanged.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    partial = path.with_name("next.partial")
     try:
         with open(partial, "wb") as file:
             file.write(contents)
@@ -72,11 +87,6 @@ def save(
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
-    for old in [other for other in checkpoints(folder) if other <= path][:-keep]:
-        # Windows deletes no file that is open somewhere; the next save will try again.
-        with suppress(OSError):
-            old.unlink()
-    return path
 
 
 def checkpoints(folder: str | Path) -> list[Path]:

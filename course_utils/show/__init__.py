@@ -8,6 +8,7 @@ from course_utils.show.networks import network
 from course_utils.show.palette import style
 from course_utils.show.pictures import compare, display_sample, grid, strip
 from course_utils.show.plots import axes, curves, histogram
+from course_utils.show.training import training_progress
 from course_utils.show.widgets import slider
 
 __all__ = [
@@ -27,4 +28,5 @@ __all__ = [
     "slider",
     "strip",
     "style",
+    "training_progress",
 ]

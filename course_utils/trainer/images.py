@@ -1,72 +1,134 @@
-"""The images of a run: loaded, put on the GPU where they fit, and handed out as batches."""
+"""The images of a run: where they are kept, and how batches of them come to the device."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import torch
 
-from course_utils.data import batches, butterflies, load_images
-from course_utils.data.parallel import draw_butterflies
-from course_utils.trainer.settings import Settings
+from course_utils.data import batches, butterflies, load_images, to_model
+from course_utils.data.parallel import cores, draw_butterflies
+from course_utils.data.streaming import DiskImages, stream
+from course_utils.trainer.processes import agreed, processes_here
+from course_utils.trainer.settings import BUTTERFLIES, Settings
 
-BUTTERFLIES = "butterflies"
 FEW = 2000  # butterflies, which one process draws before others have started
-MOST = 0.25  # of a GPU's free memory, for images; the rest is for training
+MOST_OF_GPU = 0.25  # of a GPU's free memory, for images; the rest is for training
+MOST_OF_MEMORY = 0.5  # of the machine's free memory
 
 
-def load(settings: Settings) -> torch.Tensor:
-    """The images that the settings name, uint8 [N, C, H, W].
+class Loaded(NamedTuple):
+    """uint8 [N, C, H, W], or images on the disk; and those that could not be read, each with the reason."""
+
+    images: torch.Tensor | DiskImages
+    skipped: tuple[str, ...] = ()
+
+
+def load(settings: Settings) -> Loaded:
+    """The images that the settings name, in memory, or still on the disk.
 
     Raises:
         ValueError: if they are fewer than a batch, or as in `load_images`; OSError as there.
     """
-    size = settings.model.sample_size
-    if settings.data == BUTTERFLIES:
-        draw = butterflies if settings.images <= FEW else draw_butterflies
-        pixels = draw(settings.images, size, settings.seed)
-    else:
-        pixels = load_images(
-            settings.data, size, limit=settings.images, channels=settings.channels
-        ).pixels
-    return check_images(pixels, settings)
+    s, size = settings, settings.model.sample_size
+    if s.data == BUTTERFLIES:
+        if s.channels == 1:
+            raise ValueError(
+                "butterflies are drawn in colour, and this network takes grey images: name others, such as "
+                "--data photos, or leave --grey out (in Python: in_channels=3, out_channels=3)."
+            )
+        draw = butterflies if s.images <= FEW else draw_butterflies
+        return Loaded(check_images(draw(s.images, size, s.seed), s))
+    there = DiskImages(s.data, size, limit=s.images, channels=s.channels)
+    fits = there.nbytes * processes_here() <= MOST_OF_MEMORY * free_memory()
+    if s.images_in == "disk" or (s.images_in == "auto" and not agreed(fits)):
+        return Loaded(check_images(there, s))
+    found = load_images(s.data, size, limit=s.images, channels=s.channels)
+    return Loaded(check_images(found.pixels, s), found.skipped)
 
 
-def check_images(pixels: torch.Tensor, settings: Settings) -> torch.Tensor:
-    """The pixels, if they are what the network of the settings takes and enough for a batch; else a ValueError."""
-    side = settings.model.sample_size
-    shape = (settings.channels, side, side)
-    if pixels.dtype != torch.uint8 or pixels.shape[1:] != shape:
+def check_images(
+    images: torch.Tensor | DiskImages, settings: Settings
+) -> torch.Tensor | DiskImages:
+    """The images, if they are what the network of the settings takes and enough for a batch; else a ValueError."""
+    if isinstance(images, torch.Tensor):
+        side = settings.model.sample_size
+        shape = (settings.channels, side, side)
+        if images.dtype != torch.uint8 or images.shape[1:] != shape:
+            raise ValueError(
+                f"the network takes images of {list(shape)}, uint8; these are {list(images.shape[1:])}, "
+                f"{images.dtype}. load_images(…, {side}, channels={settings.channels}).pixels fit, or a model with "
+                "this sample_size, in_channels and out_channels."
+            )
+        if settings.images_in == "disk":
+            raise ValueError(
+                "images_in is 'disk', but these images are in memory already: leave it at 'auto'."
+            )
+    if len(images) < settings.batch:
         raise ValueError(
-            f"the network takes images of {list(shape)}, uint8; these are {list(pixels.shape[1:])}, {pixels.dtype}."
+            f"a batch has {settings.batch} images, but there are only {len(images)}: choose a smaller batch."
         )
-    if len(pixels) < settings.batch:
-        raise ValueError(
-            f"a batch has {settings.batch} images, but there are only {len(pixels)}: choose a smaller batch."
-        )
-    return pixels
+    return images
+
+
+def free_memory() -> int:
+    """Bytes of this machine's memory that nobody uses."""
+    import psutil
+
+    return psutil.virtual_memory().available
 
 
 def feed(
-    pixels: torch.Tensor, settings: Settings, device: torch.device, start: int
+    images: torch.Tensor | DiskImages,
+    settings: Settings,
+    device: torch.device,
+    start: int,
+    *,
+    share: slice = slice(None),
+    skipped: Callable[[list[str]], None] = lambda names: None,
 ) -> Iterator[torch.Tensor]:
     """Batches on the device, from batch number `start` on; float32 [batch, C, H, W] in [−1, 1].
 
-    Images that fit lie on the GPU as bytes and become batches there. Others stay where they are, and a thread
-    prepares the next batches while the GPU works.
+    Images that fit lie on the GPU as bytes and become batches there. Others stay where they are: in memory, where a
+    thread prepares the next batches while the GPU works, or on the disk, where processes decode them.
+
+    Args:
+        share: which of a batch are needed here; the others are not read from the disk.
+        skipped: is told the images that could not be read from the disk.
     """
-    options = {"seed": settings.seed, "start": start, "flip": settings.flip}
+    s = settings
+    options = {"seed": s.seed, "start": start, "flip": s.flip}
+    if isinstance(images, DiskImages):
+        return from_disk(images, s.batch, device, skipped, share=share, **options)
     if device.type != "cuda":
-        return (x0.to(device) for x0 in batches(pixels, settings.batch, **options))
-    if settings.resident and fits(pixels, device):
-        return batches(pixels.to(device), settings.batch, **options)
-    return prepared_ahead(batches(pixels, settings.batch, **options), device)
+        return (x0.to(device) for x0 in batches(images, s.batch, **options))
+    if s.images_in == "gpu" or (s.images_in == "auto" and fits(images, device)):
+        return batches(images.to(device), s.batch, **options)
+    return prepared_ahead(batches(images, s.batch, **options), device)
 
 
 def fits(pixels: torch.Tensor, device: torch.device) -> bool:
     """Whether the images may lie on the GPU."""
     free, _ = torch.cuda.mem_get_info(device)
-    return pixels.nbytes <= MOST * free
+    return pixels.nbytes <= MOST_OF_GPU * free
+
+
+def from_disk(
+    images: DiskImages,
+    batch: int,
+    device: torch.device,
+    skipped: Callable[[list[str]], None],
+    **options,
+) -> Iterator[torch.Tensor]:
+    """The batches of `stream` on the device."""
+    workers = min(16, max(1, cores() // processes_here()))
+    for pixels, names in stream(
+        images, batch, workers=workers, pin=device.type == "cuda", **options
+    ):
+        if names:
+            skipped(names)
+        yield to_model(pixels.to(device, non_blocking=True))
 
 
 def prepared_ahead(

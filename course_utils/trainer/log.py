@@ -1,21 +1,23 @@
 """The log of a run: one line of JSON for every look at it, which a notebook can plot while the run goes on."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
+
+from course_utils.interop.checkpoint import write_whole
 
 
 def read_log(path: str | Path) -> list[dict]:
     """The lines so far, oldest first; none if there is no such file. A last one that is not yet whole is left out."""
     try:
-        lines = Path(path).read_text(encoding="utf-8").split("\n")
+        *whole, _ = Path(path).read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
         return []
-    return [
-        json.loads(line) for line in lines[:-1]
-    ]  # after the last line break stands what is not whole
+    return [json.loads(line) for line in whole]
 
 
 def write_line(path: Path, entry: dict) -> None:
+    """Add an entry to the log."""
     with open(path, "a", encoding="utf-8") as file:
         file.write(json.dumps(entry) + "\n")
 
@@ -27,8 +29,24 @@ def back_to(path: Path, step: int) -> float:
         The seconds that the run had trained at the last line that stays; 0 if none does.
     """
     kept = [entry for entry in read_log(path) if entry["step"] <= step]
-    path.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")
+    write_whole(path, "".join(json.dumps(entry) + "\n" for entry in kept).encode())
     return kept[-1]["seconds"] if kept else 0.0
+
+
+def read_skipped(path: Path) -> set[str]:
+    """The images that a run could not read, each with the reason: one in each line of the file."""
+    return set(path.read_text(encoding="utf-8").splitlines()) if path.exists() else set()
+
+
+def add_skipped(path: Path, names: Iterable[str]) -> list[str]:
+    """Add to the file what it does not have yet, and return that."""
+    names = {" ".join(name.split()) for name in names}  # a line each
+    new = sorted(names - read_skipped(path)) if names else []
+    if new:
+        path.parent.mkdir(parents=True, exist_ok=True)  # another machine has its own
+        with open(path, "a", encoding="utf-8") as file:
+            file.write("".join(f"{name}\n" for name in new))
+    return new
 
 
 def in_words(entry: dict, left: float | None) -> str:

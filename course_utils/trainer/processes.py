@@ -1,14 +1,26 @@
 """Several processes, a GPU each, that train as one."""
 
+import atexit
 import os
+from datetime import timedelta
+from functools import cache
 
 import torch
 import torch.distributed as dist
 from accelerate import PartialState
 
+# How long to wait for another process's answer; compiling takes each one about two minutes.
+PATIENCE = timedelta(minutes=10)
+
 
 class LostProcess(RuntimeError):
-    """Another process has ended or cannot be reached."""
+    """Another process has ended or cannot be reached.
+
+    On CPUs (gloo) the others notice at once that a connection is closed, and this is raised. GPUs (NCCL) wait in a
+    kernel, out of Python's reach: there the launcher, torchrun or `accelerate launch`, ends the processes of its
+    machine within half a minute; on other machines NCCL's watchdog does after PATIENCE, with a message of its own.
+    Either way the newest checkpoint stays good.
+    """
 
 
 def here() -> PartialState:
@@ -19,7 +31,27 @@ def here() -> PartialState:
     # accelerate joins processes that have no GPU only if it is told that they have none. (`accelerate launch --cpu`
     # sets the variable.)
     no_gpu = not torch.accelerator.is_available()
-    return PartialState(cpu=no_gpu or os.environ.get("ACCELERATE_USE_CPU", "false") == "true")
+    cpu = no_gpu or os.environ.get("ACCELERATE_USE_CPU", "false") == "true"
+    return PartialState(cpu=cpu, timeout=PATIENCE)
+
+
+@cache
+def leave_at_exit() -> None:
+    """Close the connection to the other processes before Python ends, whose threads could crash it then.
+
+    For runs that end well: where a process is lost, closing would wait for it.
+    """
+    atexit.register(lambda: dist.is_initialized() and dist.destroy_process_group())
+
+
+def processes_here() -> int:
+    """How many processes share this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+
+
+def agreed(yes: bool) -> bool:
+    """Whether all processes say yes. Waits for the others."""
+    return sum_numbers(yes) == [here().num_processes]
 
 
 def share_of(batch: int, process: int, processes: int) -> slice:
@@ -29,7 +61,9 @@ def share_of(batch: int, process: int, processes: int) -> slice:
         ValueError: if somebody would have none.
     """
     if batch < processes:
-        raise ValueError(f"a batch of {batch} images is not enough for {processes} processes.")
+        raise ValueError(
+            f"a batch of {batch} images is not enough for {processes} processes: choose a larger batch."
+        )
     return slice(batch * process // processes, batch * (process + 1) // processes)
 
 

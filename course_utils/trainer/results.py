@@ -1,22 +1,25 @@
-"""What comes out of a run: its network, pictures, and a folder that diffusers opens."""
+"""What comes out of a run: its network, and pictures of what it draws."""
 
+import io
 import math
 from pathlib import Path
+from typing import NamedTuple
 
 import safetensors.torch
 import torch
 from PIL import Image
 
 from course_utils.data import to_pixels
+from course_utils.diffusion.objective import check_one_of
 from course_utils.diffusion.samplers import ddim, ddpm
 from course_utils.diffusion.unet import UNet
-from course_utils.interop import save_pipeline
-from course_utils.interop.checkpoint import checkpoints
-from course_utils.trainer.log import duration, read_log
+from course_utils.interop.checkpoint import checkpoints, write_whole
+from course_utils.trainer.log import read_log
+from course_utils.trainer.precision import DTYPES, best_precision
 from course_utils.trainer.settings import Settings, read_settings
 
 SAMPLERS = {"ddim": ddim, "ddpm": ddpm}
-SETTINGS, LOG, PICTURES, PIPELINE = "settings.json", "log.jsonl", "samples", "pipeline"
+SETTINGS, LOG, PICTURES = "settings.json", "log.jsonl", "samples"
 
 
 def trained(folder: Path) -> tuple[UNet, Settings]:
@@ -26,7 +29,9 @@ def trained(folder: Path) -> tuple[UNet, Settings]:
         FileNotFoundError: if there is no run in the folder, or it has no checkpoint yet.
     """
     if not (folder / SETTINGS).is_file() or not checkpoints(folder):
-        raise FileNotFoundError(f"there is no run with a checkpoint in {folder}.")
+        raise FileNotFoundError(
+            f"there is no run with a checkpoint in {folder}: name the --out of a run that has saved one."
+        )
     settings = read_settings(folder / SETTINGS)
     weights = safetensors.torch.load_file(checkpoints(folder)[-1])
     with torch.device("meta"):  # no first weights, which would be overwritten at once
@@ -48,12 +53,32 @@ def draw(
     steps: int = 50,
     seed: int = 0,
 ) -> torch.Tensor:
-    """Samples of a model(x, t), [images, C, H, W], the same for the same seed."""
+    """Samples of a model(x, t), float32 [images, C, H, W] in [−1, 1], the same for the same seed.
+
+    On a GPU the model computes in the fastest format that it has, as in training, unless the settings ask for fp32.
+
+    Args:
+        model: on the device.
+        sampler: "ddim" or "ddpm".
+        steps: of the sampler, 1 … T.
+
+    Raises:
+        ValueError: if images < 1, there is no such sampler, or steps is out of range.
+    """
+    check_one_of("sampler", sampler, tuple(SAMPLERS))
+    if images < 1:
+        raise ValueError(f"need at least 1 image; got images={images}.")
+    precision = "fp32" if settings.precision == "fp32" else best_precision(device)
+
+    def ask(x: torch.Tensor, t: int) -> torch.Tensor:
+        with torch.autocast(device.type, DTYPES[precision], enabled=precision != "fp32"):
+            return model(x, t).to(x.dtype)
+
     generator = torch.Generator(device).manual_seed(seed)
     side = settings.model.sample_size
     x = torch.randn(images, settings.channels, side, side, generator=generator, device=device)
     options = {"steps": steps, "spacing": "trailing", "clip": 1.0, "generator": generator}
-    walk = SAMPLERS[sampler](model, x, settings.schedule, prediction=settings.prediction, **options)
+    walk = SAMPLERS[sampler](ask, x, settings.schedule, prediction=settings.prediction, **options)
     for step in walk:
         x = step.x
     return x
@@ -70,61 +95,27 @@ def sheet(samples: torch.Tensor) -> Image.Image:
     return paper
 
 
-CARD = """---
-tags: [unconditional-image-generation, diffusers, diffusion-course]
----
-# {data}, {size}×{size}
-
-A denoising diffusion model of {parameters:,} parameters, trained with the course *Diffusion from scratch*.
-
-```python
-from diffusers import DDPMPipeline
-
-images = DDPMPipeline.from_pretrained("{folder}")(batch_size=4).images
-```
-
-| | |
-| --- | --- |
-| data | {data}{count} at {size}×{size}{flipped} |
-| training | {steps:,} steps of {batch:,} images, {time} |
-| objective | {prediction} prediction, t uniform over {T} steps, {noise} schedule |
-| learning rate | {lr}, after {warm_up} steps of warm-up; AdamW |
-| weights | moving average with decay {ema} |
-| loss at the end | {loss} |
-
-**What it is for.** Learning how diffusion models work. It draws images like those that it was trained on, and nothing
-has been done to keep it from drawing some of them. What the training images show, and under which terms, is for you to
-add here, before you publish the model.
-"""
+def save_picture(image: Image.Image, path: Path) -> None:
+    """Write a PNG whole or not at all. Raises OSError if it cannot be written."""
+    png = io.BytesIO()
+    image.save(png, "PNG")
+    write_whole(path, png.getvalue())
 
 
-def export(folder: Path, out: Path) -> None:
-    """Write a run's averaged network as a pipeline that diffusers opens, with a model card.
+class Progress(NamedTuple):
+    """What a run has written so far: its log, and the newest sheet of samples with the step that it was made after."""
 
-    Raises:
-        FileNotFoundError: as in `trained`.
-        OSError: if it cannot be written.
-    """
-    unet, settings = trained(folder)
-    save_pipeline(unet, settings.schedule, out, prediction=settings.prediction)
-    steps = int(checkpoints(folder)[-1].stem.removeprefix("step-"))
-    log = [entry for entry in read_log(folder / LOG) if entry["step"] <= steps]
-    card = CARD.format(
-        data=Path(settings.data).name,
-        count=f", {settings.images:,} images" if settings.images else "",
-        size=settings.model.sample_size,
-        flipped=", mirrored with probability one half" if settings.flip else "",
-        parameters=sum(weight.numel() for weight in unet.parameters()),
-        folder=out.name,
-        steps=steps,
-        batch=settings.batch * settings.accumulate,
-        time=duration(log[-1]["seconds"]) if log else "time not recorded",
-        prediction=settings.prediction,
-        T=settings.T,
-        noise=settings.noise,
-        lr=settings.lr,
-        warm_up=settings.warm_up,
-        ema=settings.ema,
-        loss=f"{log[-1]['loss']:.4f}" if log else "not recorded",
-    )
-    (out / "README.md").write_text(card, encoding="utf-8")
+    log: list[dict]
+    sheet: Image.Image | None
+    step: int | None
+
+
+def progress(folder: str | Path) -> Progress:
+    """How far a run has come, whether it goes on or has ended. `show.training_progress(*progress(folder))` draws it."""
+    folder = Path(folder)
+    pictures = sorted((folder / PICTURES).glob("step-*.png"))
+    if not pictures:
+        return Progress(read_log(folder / LOG), None, None)
+    with Image.open(pictures[-1]) as image:
+        newest = image.convert("RGB")
+    return Progress(read_log(folder / LOG), newest, int(pictures[-1].stem.removeprefix("step-")))

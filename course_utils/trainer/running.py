@@ -6,22 +6,24 @@ which diffusers opens. Whatever ends it early, it goes on from its newest checkp
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
 
+from course_utils.data.streaming import DiskImages, ReadError
 from course_utils.diffusion.training import EMA, TrainStep, loop, warm_up
 from course_utils.diffusion.unet import UNet
 from course_utils.interop import checkpoint
 from course_utils.trainer import speed
-from course_utils.trainer.images import check_images, feed, load
-from course_utils.trainer.log import back_to, in_words, write_line
+from course_utils.trainer.card import PIPELINE, SKIPPED, export, pixels_given, write_facts
+from course_utils.trainer.images import Loaded, check_images, feed, load
+from course_utils.trainer.log import add_skipped, back_to, in_words, write_line
 from course_utils.trainer.precision import DTYPES, Scaled, choose_precision
-from course_utils.trainer.processes import LostProcess, here, share_of, sum_numbers
-from course_utils.trainer.results import LOG, PICTURES, PIPELINE, SETTINGS, draw, export, sheet
+from course_utils.trainer.processes import LostProcess, here, leave_at_exit, share_of, sum_numbers
+from course_utils.trainer.results import LOG, PICTURES, SETTINGS, draw, save_picture, sheet
 from course_utils.trainer.settings import Settings, read_settings, same_run, write_settings
 from course_utils.trainer.step import Gradients, add_gradients
 from course_utils.trainer.stopping import Stop, stop_on_request
@@ -61,10 +63,14 @@ class Run:
         self.settings, self.out, self.seconds = settings, out, 0.0
         processes = here()
         self.device, self.main = processes.device, processes.is_main_process
-        self.alone = processes.num_processes == 1
+        self.processes = processes.num_processes
         self.share = share_of(settings.batch, processes.process_index, processes.num_processes)
         self.report = report if self.main else lambda line: None
-        precision = choose_precision(settings.precision, self.device)
+        self.precision = choose_precision(settings.precision, self.device)
+        if settings.images_in == "gpu" and self.device.type != "cuda":
+            raise ValueError(
+                f"images_in is 'gpu', but this device is a {self.device.type}: leave it at 'auto'."
+            )
 
         torch.manual_seed(settings.seed)  # the same first weights in every process
         self.model = UNet(settings.model).to(self.device)
@@ -72,24 +78,27 @@ class Run:
             speed.try_convolutions_out(settings.autotune)
             if settings.channels_last:
                 speed.colours_innermost(self.model)
-        if settings.compile is not None and settings.fusible_norm:
+        mode = settings.compile
+        if mode is not None and settings.accumulate > 1:
+            mode = "default"  # a CUDA graph would overwrite the gradients of the batch before
+        if mode is not None and settings.fusible_norm:
             speed.fuse_group_norms(self.model)
         self.ema = EMA(self.model, settings.ema)
         self.generator = torch.Generator(self.device).manual_seed(settings.seed)
         self.optimizer = speed.adamw(
             self.model, settings.lr, weight_decay=settings.weight_decay, fused=settings.fused
         )
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
         self.loss_function = speed.loss_function(
             self.model,
             settings.schedule,
             self.device,
             prediction=settings.prediction,
-            dtype=DTYPES[precision],
-            compile=settings.compile,
+            dtype=DTYPES[self.precision],
+            compile=mode,
         )
 
-    def steps(self, pixels: torch.Tensor, start: int) -> Iterator[TrainStep]:
+    def steps(self, images: torch.Tensor | DiskImages, start: int) -> Iterator[TrainStep]:
         """The loop, from step number `start` on."""
         s = self.settings
         optimizer = Scaled(self.optimizer, self.scaler)
@@ -102,7 +111,14 @@ class Run:
         )
         return loop(
             self.model,
-            feed(pixels, s, self.device, start * s.accumulate),
+            feed(
+                images,
+                s,
+                self.device,
+                start * s.accumulate,
+                share=self.share,
+                skipped=self.leave_out,
+            ),
             Gradients(add, optimizer),
             optimizer,
             rate=warm_up(s.lr, s.warm_up),
@@ -126,7 +142,7 @@ class Run:
         """A checkpoint after `step` steps, by one process for all, unless the last step spoilt the weights."""
         weights = torch.stack(torch._foreach_norm(list(self.model.parameters())))
         if not bool(weights.isfinite().all()):
-            raise RunError(f"the weights are no longer finite at step {step}. {self.advice()}")
+            raise RunError(f"the weights are no longer finite at step {step}. {_advice(self.out)}")
         if not self.main:
             return
         if self.scaler.is_enabled():  # what the loss is multiplied by goes with the optimizer
@@ -141,19 +157,18 @@ class Run:
             self.scaler.load_state_dict(self.scaler.state_dict() | {"scale": scale})
         return step
 
-    def advice(self) -> str:
-        """What is left and how to go on, in words."""
-        found = checkpoint.checkpoints(self.out)
-        if not found:
-            return "There is no checkpoint yet: begin again."
-        return (
-            f"The newest checkpoint, {found[-1].name}, is good. To go on from it: "
-            f"diffusion-course train --resume --out {self.out}"
-        )
+    # --- images that cannot be read ---
+
+    def leave_out(self, names: Iterable[str]) -> None:
+        """Name them in a file, once."""
+        new = add_skipped(self.out / SKIPPED, names)
+        if new:
+            number = "1 image" if len(new) == 1 else f"{len(new):,} images"
+            self.report(f"{number} cannot be read, see {SKIPPED}: {new[0]}")
 
     # --- a look at the run ---
 
-    def look(self, step: int, losses: list[torch.Tensor], since: float, stop: Stop) -> "Look":
+    def look(self, step: int, losses: list[torch.Tensor], since: float, stop: Stop) -> Look:
         """What the last steps did, since a moment of time.perf_counter(). Waits for GPU and others."""
         s, own = self.settings, self.share.stop - self.share.start
         loss = float(torch.stack(losses).sum()) * own  # here the GPU is waited for
@@ -194,7 +209,7 @@ class Run:
             samples = draw(
                 self.ema.model, self.settings, 16, self.device, steps=min(50, self.settings.T)
             )
-            sheet(samples).save(folder / f"step-{step:08d}.png")
+            save_picture(sheet(samples), folder / f"step-{step:08d}.png")
 
 
 def run(
@@ -209,59 +224,102 @@ def run(
 
     Args:
         out: the folder of this run alone.
-        pixels: the images, if not those that settings.data names.
-        resume: go on from the newest checkpoint in `out`, with the settings that it was begun with; only its end and
-            how often it reports may be others.
+        pixels: the images, uint8 [N, C, H, W], if not those that settings.data names. A run that was begun with them
+            goes on with them.
+        resume: go on from the newest checkpoint in `out`, with the settings that it was begun with; only its end, how
+            often it reports and how fast it is may be others.
         report: what to do with lines for people.
 
     Raises:
-        RunError: if out holds another run, the loss is no longer finite, nothing can be written, or another process
-            is lost. Checkpoints that are there stay as they are.
-        ValueError: if the settings, the images and the device do not go together.
+        RunError: if out holds another run, the loss is no longer finite, nothing can be written, images can no longer
+            be read, or another process is lost. Checkpoints that are there stay as they are.
+        ValueError: if the settings, the images and the device do not go together; and those of `data.load_images`.
     """
     out = Path(out)
-    _open_folder(settings, out, resume)
-    pixels = load(settings) if pixels is None else check_images(pixels, settings)
+    _check_folder(settings, out, resume, pixels is not None)
+    try:
+        outcome = _run(settings, out, pixels, resume, report)
+    except FloatingPointError as error:
+        raise RunError(
+            f"{error} Another learning rate takes a new run, in another folder. {_advice(out)}"
+        ) from None
+    except (LostProcess, ReadError) as error:
+        raise RunError(f"{error} {_advice(out)}") from None
+    leave_at_exit()
+    return outcome
+
+
+def _run(
+    settings: Settings,
+    out: Path,
+    pixels: torch.Tensor | None,
+    resume: bool,
+    report: Callable[[str], None],
+) -> Outcome:
+    """`run`, in a folder that may be used."""
     this = Run(settings, out, report)
+    loaded = load(settings) if pixels is None else Loaded(check_images(pixels, settings))
     start = 0
     if resume and checkpoint.checkpoints(out):
         start = this.load()
         this.report(f"Going on after step {start:,}.")
-    if this.main:
-        this.seconds = back_to(out / LOG, start)
+    if sum_numbers(start) != [start * this.processes]:
+        raise RunError(
+            f"{out} is not one folder for all processes: they see other checkpoints. "
+            "Choose one on a disk that all machines share."
+        )
     if settings.compile is not None:
-        this.report("The first step compiles the network, which takes a minute or so.")
+        this.report("The first step compiles the network, which takes about two minutes.")
     with stop_on_request() as stop:
         try:
-            outcome = _train(this, pixels, start, stop)
+            if this.main:
+                out.mkdir(parents=True, exist_ok=True)
+                write_settings(settings, out / SETTINGS)
+                given = pixels is not None
+                write_facts(out, settings, loaded.images, this.precision, given=given)
+                this.seconds = back_to(out / LOG, start)
+                this.leave_out(loaded.skipped)
+            outcome = _train(this, loaded.images, start, stop)
             if outcome.finished and this.main:
                 export(out, out / PIPELINE)
-        except (FloatingPointError, LostProcess) as error:
-            raise RunError(f"{error} {this.advice()}") from None
         except OSError as error:
-            raise RunError(f"cannot write to {out}: {error}. Make room. {this.advice()}") from None
+            raise RunError(f"cannot write to {out}: {error}. Make room. {_advice(out)}") from None
     if outcome.finished:
         this.report(f"Done: {out / PIPELINE} is ready for diffusers.")
     else:
-        this.report(f"Stopped by {stop.signal or 'another process'}, and saved. {this.advice()}")
+        this.report(f"Stopped by {stop.signal or 'another process'}, and saved. {_advice(out)}")
     return outcome
 
 
-def _train(this: Run, pixels: torch.Tensor, start: int, stop: Stop) -> Outcome:
+def _advice(out: Path) -> str:
+    """What is left of a run and how to go on, in words."""
+    found = checkpoint.checkpoints(out)
+    if not found:
+        return "There is no checkpoint yet: begin again."
+    return f"The newest checkpoint, {found[-1].name}, is good. To go on from it: {_resuming(out)}"
+
+
+def _resuming(out: Path) -> str:
+    """The command that goes on with a run."""
+    if pixels_given(out):
+        return f"run(settings, {str(out)!r}, pixels=pixels, resume=True)"
+    return f"diffusion-course train --resume --out {out}"
+
+
+def _train(this: Run, images: torch.Tensor | DiskImages, start: int, stop: Stop) -> Outcome:
     """The steps, and what is due after some of them. Between two looks nothing waits for the GPU."""
     s, out = this.settings, this.out
     losses, since, step = [], time.perf_counter(), start
     ends = s.steps is not None and start >= s.steps
-    for state in () if ends else this.steps(pixels, start):
+    for state in () if ends else this.steps(images, start):
         step = state.step + 1
         losses.append(state.loss)
         ends = step == s.steps
         log, save, picture = (
             ends or step % every == 0 for every in (s.log_every, s.checkpoint_every, s.sample_every)
         )
-        asked = (
-            this.alone and stop.signal is not None
-        )  # several must stop after the same step: at a look
+        # Several processes must stop after the same step: at a look.
+        asked = this.processes == 1 and stop.signal is not None
         if not (log or save or picture or asked or step == start + 1):
             continue
         look = this.look(step, losses, since, stop)
@@ -280,22 +338,22 @@ def _train(this: Run, pixels: torch.Tensor, start: int, stop: Stop) -> Outcome:
     return Outcome(step, ends, newest[-1] if newest else None)
 
 
-def _open_folder(settings: Settings, out: Path, resume: bool) -> None:
-    """Write the settings into a new folder, or see that they are those of the run that is there."""
+def _check_folder(settings: Settings, out: Path, resume: bool, given: bool) -> None:
+    """See that the folder has no run, or the one that is to go on."""
     if not here().is_main_process:
         return
     there = (out / SETTINGS).exists()
     if there and not resume:
         raise RunError(
-            f"{out} holds a run already: go on with it (diffusion-course train --resume --out {out}), "
-            "or choose another folder."
+            f"{out} holds a run already: go on with it ({_resuming(out)}), or choose another folder."
         )
     if resume and not there:
-        raise RunError(f"there is no run in {out} to go on with.")
+        raise RunError(f"there is no run in {out} to go on with: begin one there, without resume.")
     if there and (wrong := same_run(read_settings(out / SETTINGS), settings)):
-        raise RunError(f"the run in {out} has other settings: {'; '.join(wrong)}.")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        write_settings(settings, out / SETTINGS)
-    except OSError as error:
-        raise RunError(f"cannot write to {out}: {error}.") from None
+        raise RunError(
+            f"the run in {out} has other settings: {'; '.join(wrong)}. "
+            "Go on with its own, or choose another folder."
+        )
+    if there and pixels_given(out) not in (given, None):
+        how = "without pixels, for it finds its images" if given else "with its pixels, from Python"
+        raise RunError(f"the run in {out} goes on {how}: {_resuming(out)}")
