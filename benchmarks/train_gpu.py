@@ -2,40 +2,36 @@
 
     python benchmarks/train_gpu.py --out runs/train_gpu
 
-The network has the shape of google/ddpm-cifar10-32, the images are random. In one process, one after the other:
-diffusers' UNet2DModel in the loop of diffusers' own unconditional example; the same network in the course's loop, with
-all its optimisations; the course's network in it; the same with one optimisation less at a time, and in larger batches;
-and a step of sampling. Results are written as they come. `--tiny` tries everything out on a CPU.
+The network has the shape of google/ddpm-cifar10-32, the images are random. In one process, one after the other: the
+course's trainer, and what shares its compilation; diffusers' UNet2DModel in the loop of diffusers' own unconditional
+example, and in the course's loop with all its optimisations; a step of sampling; then the course's trainer with other
+optimisations less, and in larger batches.
+
+A network takes a minute or two to compile, so all rows take some twelve. Each is written as soon as it is measured. The
+same command once more, after `--minutes` or whatever else ended the first, fills in those that are missing: it
+measures the first row again, and stops if the machine is no longer as fast. `--tiny` tries everything out on a CPU.
 """
 
 import argparse
 import gc
-import json
 import os
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-
-# The time to the first step is that of somebody who compiles for the first time. Before torch is imported:
-os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", tempfile.mkdtemp(prefix="compiled-"))
-os.environ.setdefault("TRITON_CACHE_DIR", os.environ["TORCHINDUCTOR_CACHE_DIR"] + "/triton")
+from tempfile import TemporaryDirectory
 
 import torch
-import torch._inductor.config
-import torch.nn.functional as F
 from diffusers import DDPMScheduler
+from diffusers_example import example_images, example_steps
+from speed_results import FIRST, check_speed, earlier, table, write
+from torch.utils.flop_counter import FlopCounterMode
 
 from course_utils.authoring.shipping import made_on
 from course_utils.data import batches
-from course_utils.diffusion import schedule, unet
+from course_utils.diffusion import schedule
 from course_utils.diffusion.samplers import ddpm
 from course_utils.diffusion.training import EMA, loop
 from course_utils.diffusion.unet import UNet, UNetConfig
@@ -51,8 +47,8 @@ CIFAR10 = UNetConfig(
     sample_size=32,
 )
 TINY = replace(CIFAR10, channels=(32, 32), attention=(False, True), layers=1, sample_size=16)
-FORWARD = 12.44e9  # floating-point operations of CIFAR10 for one image; training takes three times as many
 SAMPLING_STEPS = 100
+kept: dict = {}  # the network and loss function of the last row
 
 
 @dataclass(frozen=True)
@@ -71,108 +67,45 @@ class Row:
     resident: bool = True  # the images lie on the GPU
     asynchronous: bool = True  # nobody asks for the loss before the end
     autotune: bool = True  # cuDNN tries which of its convolutions is fastest
-    patch: str | None = None
 
     @property
     def program(self) -> tuple:
         """What decides what is compiled: rows that agree in it share one compilation."""
-        kind = (self.network, self.batch, self.precision, self.compile)
-        return (*kind, self.fusible_norm, self.channels_last, self.patch)
+        kind = (self.network, self.loop, self.batch, self.precision, self.compile)
+        return (*kind, self.fusible_norm, self.channels_last)
 
 
-COURSE = Row("the course's trainer")
-EXAMPLE = Row("diffusers' UNet2DModel, diffusers' example", "diffusers", "example", autotune=False)
-SAME = Row("diffusers' UNet2DModel, the same optimisations", "diffusers")
-LARGER = replace(COURSE, name="the course's trainer, batch 512", batch=512, compile="default")
-WITHOUT = [
-    replace(COURSE, name="without CUDA graphs", compile="default"),
-    replace(COURSE, name="without group norm that fuses", fusible_norm=False),
-    replace(COURSE, name="without compiling", compile=None, fusible_norm=False),
-    replace(COURSE, name="without trying convolutions out", autotune=False),
+COURSE = Row(FIRST)
+EXAMPLE = Row("UNet2DModel, diffusers' example", "diffusers", "example", autotune=False)
+EXAMPLE_LOADER = replace(EXAMPLE, name=f"{EXAMPLE.name} and loader", resident=False)
+SAME = Row("UNet2DModel, the same optimisations", "diffusers")
+LARGER = replace(COURSE, name="in batches of 512", batch=512, compile="default")
+SAME_PROGRAM = [
     replace(COURSE, name="without fused optimizer and average", fused=False),
     replace(COURSE, name="without the images on the GPU", resident=False),
     replace(COURSE, name="with a look at the loss after every step", asynchronous=False),
+    replace(COURSE, name="without trying convolutions out", autotune=False),
+]
+EAGER = replace(COURSE, name="without compiling", compile=None, fusible_norm=False)
+OTHER_PROGRAMS = [
+    EAGER,
+    replace(EAGER, name="without compiling and bf16", precision="fp32"),
+    replace(COURSE, name="without CUDA graphs", compile="default"),
+    replace(COURSE, name="without group norm that fuses", fusible_norm=False),
     replace(COURSE, name="without channels_last", channels_last=False),
-    replace(COURSE, name="without bf16", precision="fp32"),
 ]
-TRIALS = [  # TEMPORARY: ideas to judge on a real GPU, to be adopted or deleted
-    replace(COURSE, name="trial: group norm by groups", patch="by_groups"),
-    replace(COURSE, name="trial: merged upsampling", patch="merged_upsampling"),
-    replace(COURSE, name="trial: tuned kernels", patch="tuned"),
-]
-ROWS = [COURSE, EXAMPLE, SAME, LARGER, *TRIALS, *WITHOUT]
-
-
-def group_norm_by_groups(x, groups, weight, bias, eps):
-    B, C, H, W = x.shape
-    grouped = x.float().reshape(B, groups, C // groups, H, W)
-    variance, mean = torch.var_mean(grouped, (2, 3, 4), correction=0, keepdim=True)
-    normal = ((grouped - mean) * (variance + eps).rsqrt()).reshape(B, C, H, W)
-    return (normal * weight.view(1, C, 1, 1) + bias.view(1, C, 1, 1)).to(x.dtype)
-
-
-def upsample_merged(self, x):
-    return F.conv_transpose2d(x, self.merged(), self.bias, stride=2, padding=1)
-
-
-@contextmanager
-def patched(name: str | None):
-    norm, up = speed.group_norm, unet.Upsample.forward
-    if name == "by_groups":
-        speed.group_norm = group_norm_by_groups
-    if name == "merged_upsampling":
-        unet.Upsample.forward = upsample_merged
-    tuned = torch._inductor.config.patch(coordinate_descent_tuning=name == "tuned")
-    try:
-        with tuned:
-            yield
-    finally:
-        speed.group_norm, unet.Upsample.forward = norm, up
+ROWS = [COURSE, *SAME_PROGRAM, EXAMPLE, EXAMPLE_LOADER, SAME, *OTHER_PROGRAMS, LARGER]
+BEFORE_SAMPLING = ROWS.index(SAME) + 1  # rows
 
 
 # --- the ways to train --------------------------------------------------------------------------------------
 
 
-def example_steps(row: Row, config: UNetConfig, pixels: torch.Tensor) -> Iterator[torch.Tensor]:
-    """The loop of diffusers' examples/unconditional_image_generation/train_unconditional.py, images given.
-
-    Its images come through a DataLoader from the disk; here they lie on the GPU, which is in its favour.
-    """
-    from accelerate import Accelerator
-    from diffusers.optimization import get_scheduler
-
-    cuda = pixels.device.type == "cuda"
-    accelerator = Accelerator(mixed_precision="bf16" if cuda else "no", cpu=not cuda)
-    weight_dtype = torch.bfloat16 if cuda else torch.float32
-    model = unet_to_diffusers(UNet(config)).train()
-    noise_scheduler = DDPMScheduler(num_train_timesteps=1000, beta_schedule="linear")
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=1e-4, betas=(0.95, 0.999), weight_decay=1e-6, eps=1e-8
-    )
-    lr_scheduler = get_scheduler(
-        "cosine", optimizer, num_warmup_steps=500, num_training_steps=100_000
-    )
-    model, optimizer, lr_scheduler = accelerator.prepare(model, optimizer, lr_scheduler)
-    for x0 in batches(pixels, row.batch, flip=True):
-        clean_images = x0.to(weight_dtype)
-        noise = torch.randn(clean_images.shape, dtype=weight_dtype, device=clean_images.device)
-        timesteps = torch.randint(0, 1000, (len(x0),), device=x0.device).long()
-        noisy_images = noise_scheduler.add_noise(clean_images, noise, timesteps)
-        with accelerator.accumulate(model):
-            model_output = model(noisy_images, timesteps).sample
-            loss = F.mse_loss(model_output.float(), noise.float())
-            accelerator.backward(loss)
-            if accelerator.sync_gradients:
-                accelerator.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            lr_scheduler.step()
-            optimizer.zero_grad()
-        yield torch.tensor(loss.detach().item())  # the example logs it after every step
-
-
-def course_steps(row: Row, config: UNetConfig, pixels: torch.Tensor) -> Iterator[torch.Tensor]:
-    """The course's loop, with the optimisations that the row has, and either network."""
-    device = pixels.device
+def network_and_loss(row: Row, config: UNetConfig, device: torch.device) -> tuple:
+    """Both as the row wants them; those of the row before, if they are the same."""
+    key = (row.program, row.autotune)
+    if key in kept:
+        return kept[key]
     network = UNet(config)
     if row.network == "diffusers":
         network = unet_to_diffusers(network).train()
@@ -181,21 +114,35 @@ def course_steps(row: Row, config: UNetConfig, pixels: torch.Tensor) -> Iterator
         speed.colours_innermost(network)
     if row.fusible_norm and row.network == "course":
         speed.fuse_group_norms(network)
-    plan = schedule.linear()
     losses = speed.loss_function(
         network if row.network == "course" else lambda x, t: network(x, t).sample,
-        plan,
+        schedule.linear(),
         device,
         dtype=DTYPES[row.precision],
         compile=row.compile,
     )
+    kept[key] = network, losses
+    return kept[key]
+
+
+def diffusers_steps(row: Row, config: UNetConfig, pixels: torch.Tensor) -> Iterator[torch.Tensor]:
+    """diffusers' own example, with its own optimizer, and its own image loader unless the images lie on the GPU."""
+    network = unet_to_diffusers(UNet(config)).train().to(pixels.device)
+    own = example_images(pixels, row.batch)
+    return example_steps(network, batches(pixels, row.batch, flip=True) if row.resident else own)
+
+
+def course_steps(row: Row, config: UNetConfig, pixels: torch.Tensor) -> Iterator[torch.Tensor]:
+    """The course's loop, with the optimisations that the row has, and either network."""
+    device = pixels.device
+    network, losses = network_and_loss(row, config, device)
     stream = batches(pixels if row.resident else pixels.cpu(), row.batch, flip=True)
     stream = (x0.to(device) for x0 in stream)
     optimizer = speed.adamw(network, 1e-4, fused=row.fused)
     steps = loop(
         network,
         stream,
-        partial(add_gradients, losses, T=plan.T, generator=torch.Generator(device)),
+        partial(add_gradients, losses, T=schedule.linear().T, generator=torch.Generator(device)),
         optimizer,
         rate=lambda step: 1e-4,
         ema=EMA(network) if row.fused else OneByOne(network),
@@ -222,6 +169,7 @@ class OneByOne(EMA):
 
 
 def clean_up() -> None:
+    kept.clear()
     torch._dynamo.reset()
     gc.collect()
     if torch.cuda.is_available():
@@ -236,12 +184,26 @@ def now() -> float:
     return time.perf_counter()
 
 
+def operations(row: Row, config: UNetConfig) -> int:
+    """Floating-point operations of training with one image: forward, and twice as many backward."""
+    with torch.device("meta"):
+        network = UNet(config)
+        if row.network == "diffusers":
+            network = unet_to_diffusers(network)
+        x = torch.empty(row.batch, 3, config.sample_size, config.sample_size)
+        t = torch.zeros(row.batch, dtype=torch.int64)
+    with FlopCounterMode(display=False) as counted:
+        network(x, t)
+    return 3 * counted.get_total_flops() // row.batch
+
+
 def measure(row: Row, config: UNetConfig, pixels: torch.Tensor, seconds: float) -> dict:
     """Images per second, the median over stretches of about a second, and the time to the first step."""
     torch.manual_seed(0)
     speed.try_convolutions_out(row.autotune)
     start = now()
-    steps = {"course": course_steps, "example": example_steps}[row.loop](row, config, pixels)
+    ways = {"course": course_steps, "example": diffusers_steps}
+    steps = ways[row.loop](row, config, pixels)
     first_loss = float(next(steps))
     first_step = now() - start
     for _ in range(6):  # a CUDA graph is recorded in the second or third
@@ -258,7 +220,7 @@ def measure(row: Row, config: UNetConfig, pixels: torch.Tensor, seconds: float) 
     rate = statistics.median(rates)
     return {
         "images_per_s": round(rate, 1),
-        "tflops": round(3 * FORWARD * rate / 1e12, 1) if config == CIFAR10 else None,
+        "tflops": round(operations(row, config) * rate / 1e12, 1),
         "spread": round((max(rates) - min(rates)) / rate, 3),
         "first_step_s": round(first_step, 1),
         "memory_gb": round(torch.cuda.max_memory_reserved() / 1e9, 1)
@@ -307,7 +269,7 @@ SAMPLERS = {
 
 def measure_sampling(make: Callable, config: UNetConfig, device: torch.device) -> dict:
     """Milliseconds per step for one image, the median over five walks, and the time that the first walk takes."""
-    speed.try_convolutions_out(False)
+    speed.try_convolutions_out(False)  # as diffusers does; `speed.for_sampling` has its own mind
     x = torch.randn(1, 3, config.sample_size, config.sample_size, device=device)
     start = now()
     walk = make(config, device)
@@ -326,23 +288,8 @@ def measure_sampling(make: Callable, config: UNetConfig, device: torch.device) -
 # --- the run ------------------------------------------------------------------------------------------------
 
 
-def compile_ahead(rows: list[Row], tiny: bool, most_seconds: float) -> None:
-    """Fill the compiler's cache for the rows by a process each, five at a time: one by one takes minutes more."""
-    environment = os.environ | {"TORCHINDUCTOR_COMPILE_THREADS": "4"}
-    end = time.perf_counter() + most_seconds
-
-    def compile_one(row: Row) -> None:
-        command = [sys.executable, __file__, "--ahead", *["--tiny"] * tiny, "--only", row.name]
-        with suppress(subprocess.TimeoutExpired):
-            left = max(1.0, end - time.perf_counter())
-            subprocess.run(command, env=environment, timeout=left, check=False)
-
-    with ThreadPoolExecutor(5) as pool:
-        list(pool.map(compile_one, rows))
-
-
 def profile(row: Row, config: UNetConfig, pixels: torch.Tensor) -> str:
-    """Which kernels ten steps of a row spend their time in."""
+    """Which kernels ten steps of a row spend their time in, and what compiling took so far."""
     steps = course_steps(row, config, pixels)
     for _ in range(8):
         next(steps)
@@ -352,36 +299,8 @@ def profile(row: Row, config: UNetConfig, pixels: torch.Tensor) -> str:
             next(steps)
         now()
     key = "self_device_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
-    return seen.key_averages().table(sort_by=key, row_limit=60, max_name_column_width=90)
-
-
-def table(results: dict) -> str:
-    """All that was measured, in Markdown."""
-    rows, sampling = results["training"], results["sampling"]
-    ours = rows.get(COURSE.name, {}).get("images_per_s")
-    lines = [
-        "| training | batch | images/s | TFLOP/s | of the course's | memory, GB | first step, s |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for row in ROWS:
-        seen = rows.get(row.name)
-        if seen is None:
-            continue
-        if "error" in seen:
-            lines.append(f"| {row.name} | {seen['batch']} | {seen['error']} |||||")
-            continue
-        share = f"{seen['images_per_s'] / ours:.2f}" if ours else ""
-        cells = [seen["batch"], seen["images_per_s"], seen["tflops"], share]
-        cells += [seen["memory_gb"], seen["first_step_s"]]
-        lines.append(f"| {row.name} | " + " | ".join(map(str, cells)) + " |")
-    if sampling:
-        lines += ["", "| sampling, one image | ms a step | first walk, s |", "| --- | --- | --- |"]
-    for name, seen in sampling.items():
-        cells = (
-            [seen["error"], ""] if "error" in seen else [seen["ms_per_step"], seen["first_walk_s"]]
-        )
-        lines.append(f"| {name} | {cells[0]} | {cells[1]} |")
-    return "\n".join(lines)
+    kernels = seen.key_averages().table(sort_by=key, row_limit=60, max_name_column_width=90)
+    return f"{kernels}\n\n{torch._dynamo.utils.compile_times()}"
 
 
 def attempt(function, *args, **options) -> dict:
@@ -390,77 +309,91 @@ def attempt(function, *args, **options) -> dict:
         return function(*args, **options)
     except Exception as error:  # one row that fails must not cost the others
         return {"error": f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"}
-    finally:
-        clean_up()
 
 
-def main() -> None:
+def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="folder for results.json and results.md")
+    # Not "--only": torch's compiler looks for that in any command, and writes what follows into its programs.
     parser.add_argument(
-        "--only", nargs="+", default=[""], metavar="PART", help="rows whose names hold one of these"
+        "--rows",
+        nargs="+",
+        default=[""],
+        metavar="PART",
+        help="those whose names hold one of these",
     )
     parser.add_argument("--no-sampling", dest="sampling", action="store_false")
     parser.add_argument("--seconds", type=float, default=4, help="of measuring for each row")
     parser.add_argument("--minutes", type=float, default=8.5, help="begin no row after so long")
     parser.add_argument("--profile", action="store_true", help="also write profile.txt into --out")
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        help="use and keep what is compiled in this folder; if it was not empty, first steps are not timed",
+    )
     parser.add_argument("--tiny", action="store_true", help="a small network, to try this file out")
-    parser.add_argument("--ahead", action="store_true", help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    return parser.parse_args()
 
-    began = time.perf_counter()
+
+def main() -> None:
+    args, began = options(), time.perf_counter()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    cuda = device.type == "cuda"
     config, seconds = (TINY, 0.05) if args.tiny else (CIFAR10, args.seconds)
-    rows = [row for row in ROWS if any(part in row.name for part in args.only)]
+    results = earlier(args.out, made_on("benchmarks/train_gpu.py"))
+    before = results["training"].get(COURSE.name)
+    rows = [row for row in ROWS if any(part in row.name for part in args.rows)]
+    rows = [row for row in rows if row.name not in results["training"]]
+    samplers = [name for name in SAMPLERS if args.sampling and name not in results["sampling"]]
+    if before is not None and (rows or samplers):
+        rows.insert(0, COURSE)
     if args.tiny:
         rows = [replace(row, batch=row.batch // 32) for row in rows]
-    if not cuda:
+    if device.type == "cpu":
         rows = [replace(row, precision="fp32", compile=None) for row in rows]
     generator = torch.Generator().manual_seed(0)
     shape = (8192, 3, config.sample_size, config.sample_size)
     pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).to(device)
 
-    if args.ahead:  # the first steps compile; nothing is measured
-        for row in rows:
-            if row.name in args.only:
-                with patched(row.patch):
-                    print(attempt(measure, row, config, pixels, 0.0), file=sys.stderr)
-        return
-
-    results = {"machine": made_on("benchmarks/train_gpu.py"), "training": {}, "sampling": {}}
+    warm = args.cache is not None and args.cache.is_dir() and any(args.cache.iterdir())
 
     def keep(kind: str, name: str, seen: dict) -> None:
-        results[kind][name] = seen
         print(f"{time.perf_counter() - began:4.0f} s  {name}: {seen}", flush=True)
+        results[kind][name] = seen
         if args.out:
-            args.out.mkdir(parents=True, exist_ok=True)
-            text = json.dumps(results, indent=1, ensure_ascii=False) + "\n"
-            (args.out / "results.json").write_text(text, encoding="utf-8")
-            (args.out / "results.md").write_text(table(results) + "\n", encoding="utf-8")
+            write(results, args.out)
 
-    def in_time() -> bool:
-        return time.perf_counter() - began < 60 * args.minutes
-
-    for i, row in enumerate(rows):
-        if i == 1 and cuda:
-            # Not before the first row, which measures how long it takes with nothing compiled yet.
-            programs = {other.program: other for other in reversed(rows) if other.compile}
-            programs.pop(rows[0].program, None)
-            compile_ahead(list(programs.values()), args.tiny, most_seconds=200)
-            print(f"{time.perf_counter() - began:4.0f} s  the others are compiled", flush=True)
-        seen = {"error": "not measured: no time was left"}
-        if in_time():
-            with patched(row.patch):
-                seen = attempt(measure, row, config, pixels, seconds)
-        keep("training", row.name, {"batch": row.batch} | seen)
+    def train(row: Row) -> None:
+        if (row.program, row.autotune) not in kept:
+            clean_up()
+        seen = {"batch": row.batch} | attempt(measure, row, config, pixels, seconds)
+        if warm:
+            seen.pop("first_step_s", None)
+        if row.name == COURSE.name and before is not None:
+            check_speed(before, seen, 0.5 if args.tiny else 0.05)
+        else:
+            keep("training", row.name, seen)
         if row.name == COURSE.name and args.profile and args.out:
-            told = attempt(lambda row: {"table": profile(row, config, pixels)}, row)
+            told = attempt(lambda: {"table": profile(row, config, pixels)})
             (args.out / "profile.txt").write_text(str(told.get("table", told)), encoding="utf-8")
-        if row.name == SAME.name or (i + 1 == len(rows) and not results["sampling"]):
-            for name, walks in SAMPLERS.items():
-                if args.sampling and in_time():
-                    keep("sampling", name, attempt(measure_sampling, walks, config, device))
+
+    def walk(name: str) -> None:
+        clean_up()
+        keep("sampling", name, attempt(measure_sampling, SAMPLERS[name], config, device))
+
+    first = {row.name for row in ROWS[:BEFORE_SAMPLING]}
+    plan = [partial(train, row) for row in rows if row.name in first]
+    plan += [partial(walk, name) for name in samplers]
+    plan += [partial(train, row) for row in rows if row.name not in first]
+    with TemporaryDirectory(prefix="compiled-", ignore_cleanup_errors=True) as empty:
+        # The time to the first step is that of somebody who compiles for the first time.
+        cache = str(args.cache or empty)
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache
+        os.environ["TRITON_CACHE_DIR"] = f"{cache}/triton"
+        for number, task in enumerate(plan):
+            if time.perf_counter() - began > 60 * args.minutes:
+                print(f"{len(plan) - number} are left: the same command goes on with them.")
+                break
+            task()
     print("\n" + table(results))
 
 
