@@ -1,6 +1,7 @@
-"""The last hints on samplers are code; pasted into the function, with what its notebook imports, it is right."""
+"""The last hints of some chapters are code: pasted into the function, with what its notebook imports, it is right."""
 
 import inspect
+import math
 
 import pytest
 import torch
@@ -13,11 +14,12 @@ from course_utils.diffusion.samplers import ddim_step, ddpm_step
 IMPORTED = {
     "08": {"torch": torch, "jumps": jumps, "ddpm_step": ddpm_step},
     "09": {"torch": torch, "ddim_step": ddim_step},
+    "10": {"torch": torch, "math": math},
 }
-ON_SAMPLERS = [exercise for exercise in EXERCISES.values() if exercise.id[:2] in IMPORTED]
+AS_CODE = [exercise for exercise in EXERCISES.values() if exercise.id[:2] in IMPORTED]
 
 
-@pytest.mark.parametrize("exercise", ON_SAMPLERS, ids=lambda exercise: exercise.id)
+@pytest.mark.parametrize("exercise", AS_CODE, ids=lambda exercise: exercise.id)
 def test_the_last_hint_can_be_pasted(exercise):
     arguments = ", ".join(inspect.signature(exercise.reference).parameters)
     body = "\n".join(f"    {line}" for line in exercise.hints[-1].splitlines())

@@ -30,6 +30,7 @@ CHAPTERS = (
     "07_training",
     "08_ddpm_sampler",
     "09_ddim_sampler",
+    "10_capstone",
 )
 FOLDERS = ("notebooks", "solutions", "exercises")
 MUST_EXIST = [f"{folder}/{chapter}.ipynb" for folder in FOLDERS for chapter in CHAPTERS]

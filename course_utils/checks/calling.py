@@ -246,7 +246,9 @@ def _same(given: Any, pristine: Any) -> bool:
     if isinstance(pristine, torch.Tensor):
         if (given.dtype, given.device) != (pristine.dtype, pristine.device):
             return False
-        return given.shape == pristine.shape and torch.equal(given, pristine)
+        return given.shape == pristine.shape and torch.allclose(
+            given, pristine, rtol=0, atol=0, equal_nan=True
+        )
     if isinstance(pristine, np.ndarray):
         return np.array_equal(given, pristine)
     if dataclasses.is_dataclass(pristine):

@@ -10,6 +10,7 @@ from course_utils.checks import (
     chapter_07,
     chapter_08,
     chapter_09,
+    chapter_10,
 )
 from course_utils.checks.exercise import Exercise
 
@@ -23,6 +24,7 @@ CHAPTERS = (
     chapter_07,
     chapter_08,
     chapter_09,
+    chapter_10,
 )
 EXERCISES: dict[str, Exercise] = {
     exercise.id: exercise for chapter in CHAPTERS for exercise in chapter.EXERCISES
