@@ -37,6 +37,14 @@ def check_speed(before: dict, now: dict, most: float) -> None:
         )
 
 
+def attempt(function, *args, **options) -> dict:
+    """What the function measures, or the error that it ends in."""
+    try:
+        return function(*args, **options)
+    except Exception as error:  # one row that fails must not cost the others
+        return {"error": f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"}
+
+
 def write(results: dict, out: Path) -> None:
     """results.json, and the same as a table in results.md."""
     out.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ from tempfile import TemporaryDirectory
 import torch
 from diffusers import DDPMScheduler
 from diffusers_example import example_images, example_steps
-from speed_results import FIRST, check_speed, earlier, table, write
+from speed_results import FIRST, attempt, check_speed, earlier, table, write
 from torch.utils.flop_counter import FlopCounterMode
 
 from course_utils.authoring.shipping import made_on
@@ -301,14 +301,6 @@ def profile(row: Row, config: UNetConfig, pixels: torch.Tensor) -> str:
     key = "self_device_time_total" if torch.cuda.is_available() else "self_cpu_time_total"
     kernels = seen.key_averages().table(sort_by=key, row_limit=60, max_name_column_width=90)
     return f"{kernels}\n\n{torch._dynamo.utils.compile_times()}"
-
-
-def attempt(function, *args, **options) -> dict:
-    """What the function measures, or the error that it ends in."""
-    try:
-        return function(*args, **options)
-    except Exception as error:  # one row that fails must not cost the others
-        return {"error": f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"}
 
 
 def options() -> argparse.Namespace:
