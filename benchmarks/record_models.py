@@ -37,7 +37,7 @@ from course_utils.trainer.settings import read_settings
 
 HELD_OUT = {"butterflies": 4_000, "photographs": 5_000}  # images that no model learns from
 BUTTERFLIES_HELD_OUT = 105  # their seed
-ALIKE = replace(PRESETS["h100"], precision="auto", checkpoint_every=1_000, sample_every=500)
+ALIKE = replace(PRESETS["h100"], precision="auto")  # to be tried out on a CPU, too
 
 MODELS = {
     "butterflies-64": ALIKE,

@@ -361,7 +361,8 @@ def main() -> None:
         if warm:
             seen.pop("first_step_s", None)
         if row.name == COURSE.name and before is not None:
-            check_speed(before, seen, 0.5 if args.tiny else 0.05)
+            print(f"{row.name}, once more: {seen}", flush=True)
+            check_speed(before, seen, 0.5 if args.tiny else 0.03)
         else:
             keep("training", row.name, seen)
         if row.name == COURSE.name and args.profile and args.out:
