@@ -41,8 +41,9 @@ def draw(model, sampler, options: dict, steps: int, images: int, batch: int, dev
     """The pictures, [images, 3, 32, 32], and the seconds that they took."""
     drawn, seconds = [], 0.0
     generator = torch.Generator(device).manual_seed(steps)
-    for _ in range(images // batch):
-        x_T = torch.randn(batch, 3, 32, 32, generator=generator, device=device)
+    for begun in range(0, images, batch):
+        n = min(batch, images - begun)
+        x_T = torch.randn(n, 3, 32, 32, generator=generator, device=device)
         walk = sampler(model, x_T, schedule.linear(), steps=steps, generator=generator, **options)
         if device.type == "cuda":
             torch.cuda.synchronize()

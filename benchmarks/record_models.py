@@ -24,6 +24,7 @@ import torch
 from diffusers.training_utils import EMAModel
 from diffusers_example import example_steps
 from PIL import Image
+from safetensors.torch import load_file, save
 
 from course_utils.authoring.shipping import made_on, write_hashes
 from course_utils.data import batches, load_images, to_model, to_pixels
@@ -32,6 +33,7 @@ from course_utils.diffusion.unet import UNet, UNetConfig
 from course_utils.evaluate import butterfly_features, photo_features
 from course_utils.evaluate.report import evaluate_samples
 from course_utils.interop import unet_from_diffusers, unet_to_diffusers
+from course_utils.interop.checkpoint import write_whole
 from course_utils.trainer import PRESETS, Settings, draw, read_log, run, sheet, trained
 from course_utils.trainer.settings import read_settings
 
@@ -65,11 +67,12 @@ MODELS = {
         ),
         batch=256,
         lr=8e-4,
+        cool_down=0.5,
         sample_every=1_000,
     ),
 }
 RECORDS = Path("course_utils/assets/capstone")
-SAMPLES = "samples.pt"
+SAMPLES = "samples.safetensors"
 MEASURES = ("frechet", "precision", "recall")
 TRIED = 50  # steps after which it is known how long all of them will take
 
@@ -84,22 +87,27 @@ def images(name: str, args: argparse.Namespace) -> tuple[torch.Tensor, torch.Ten
     if kind(name) == "photographs":
         pixels = load_images(args.data, side).pixels
         return pixels[:-held_out], pixels[-held_out:]
-    drawn = args.runs / f"{name}-{args.drawn}.pt"
+    drawn = args.runs / f"{name}-{args.drawn}.safetensors"
     if not drawn.exists():
-        parts = (args.drawn, side, 0), (held_out, side, BUTTERFLIES_HELD_OUT)
-        drawn.parent.mkdir(parents=True, exist_ok=True)
-        torch.save([draw_butterflies(*part) for part in parts], drawn)
-    return tuple(torch.load(drawn))
+        parts = {
+            "training": (args.drawn, side, 0),
+            "held out": (held_out, side, BUTTERFLIES_HELD_OUT),
+        }
+        keep(drawn, {part: draw_butterflies(*what) for part, what in parts.items()})
+    kept = load_file(drawn)
+    return kept["training"], kept["held out"]
+
+
+def keep(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """Write them as a whole, or not at all: what is there is not made again."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, save(tensors))
 
 
 def keep_samples(path: Path, model, settings: Settings, number: int, device: torch.device) -> None:
     """DDIM's with 50 steps, as pixels: as many as `evaluate_samples` compares with half of the held-out images."""
-    model = model.to(device)
-    parts = [
-        to_pixels(draw(model, settings, min(500, number - n), device, seed=n)).cpu()
-        for n in range(0, number, 500)
-    ]
-    torch.save(torch.cat(parts), path)
+    samples = draw(model.to(device), settings, number, device)
+    keep(path, {"samples": to_pixels(samples).cpu()})
 
 
 def train(
@@ -141,7 +149,7 @@ def train_both(args: argparse.Namespace, device: torch.device) -> None:
     training, held_out = images("butterflies-32", args)
     settings = fitting(MODELS["butterflies-32"], args, device)
     minutes, steps = settings.minutes, args.images // settings.batch
-    settings = replace(settings, minutes=None, steps=steps)
+    settings = replace(settings, minutes=None, steps=steps, cool_down=0.0)
     for name, how in (("diffusers", train_example), ("course", train)):
         folder = args.runs / "comparison" / name
         more = (minutes,) if how is train_example else ()
@@ -209,7 +217,7 @@ def judge_model(name: str, args: argparse.Namespace) -> None:
     marks = sorted({sheets[round(i) - 1] for i in wanted})
     side = settings.model.sample_size
     strip([Image.open(mark) for mark in marks], side).save(out / "over-time.png")
-    samples = torch.load(source / SAMPLES)
+    samples = load_file(source / SAMPLES)["samples"]
     sheet(to_model(samples[:36])).save(out / "final.png")
     rates = sorted(entry["images_per_s"] for entry in log[1:]) or [log[0]["images_per_s"]]
     record = {
@@ -240,7 +248,7 @@ def judge_both(args: argparse.Namespace) -> None:
         ("the course's trainer", "course", log[-1]["seconds"]),
         ("UNet2DModel, diffusers' loop", "diffusers", theirs["seconds"]),
     ):
-        samples = torch.load(source / folder / SAMPLES)
+        samples = load_file(source / folder / SAMPLES)["samples"]
         seen = evaluate_samples(samples, *images("butterflies-32", args), butterfly_features)
         row = {"name": name, "seconds": seconds, "images_per_s": record["images"] / seconds}
         record["rows"].append(row | {what: seen[what] for what in MEASURES})

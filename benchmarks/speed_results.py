@@ -42,7 +42,8 @@ def attempt(function, *args, **options) -> dict:
     try:
         return function(*args, **options)
     except Exception as error:  # one row that fails must not cost the others
-        return {"error": f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"}
+        first = str(error).partition("\n")[0]
+        return {"error": f"{type(error).__name__}: {first[:200]}"}
 
 
 def write(results: dict, out: Path) -> None:
@@ -67,7 +68,9 @@ def table(results: dict) -> str:
             continue
         share = f"{seen['images_per_s'] / ours:.2f}" if ours else ""
         cells = [seen["batch"], seen["images_per_s"], seen["tflops"], share]
-        cells += [seen["memory_gb"], seen.get("first_step_s", "")]
+        cells += [
+            "" if seen[what] is None else seen[what] for what in ("memory_gb", "first_step_s")
+        ]
         lines.append(f"| {name} | " + " | ".join(map(str, cells)) + " |")
     if sampling:
         lines += ["", "| sampling, one image | ms a step | first walk, s |", "| --- | --- | --- |"]

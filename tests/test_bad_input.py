@@ -115,7 +115,7 @@ TESTED_ELSEWHERE = (
     {"posterior_weights", "q_joint", "snr", "kl_gaussians", "loss_weight"}
     | {"from_beta", "linear", "scaled_linear", "cosine", "sigmoid", "zero_terminal_snr"}
     | {"gather", "between", "timesteps", "jumps", "dynamic_threshold"}
-    | {"warm_up", "loss_by_t", "time_embedding"}
+    | {"warm_up", "cool_down", "loss_by_t", "time_embedding"}
 )
 # The insides of those above, and of the UNet, which have checked by then.
 CORES = (

@@ -10,6 +10,7 @@ from draws import single
 from course_utils.data import butterflies, to_model
 from course_utils.evaluate import (
     butterfly_features,
+    closeness,
     evaluate_samples,
     frechet_by_size,
     frechet_estimate,
@@ -44,16 +45,23 @@ def test_it_is_what_the_parts_measure():
     match = precision_recall(x[:200], reference)
     assert seen["precision"]["value"] == match.precision.value
     assert seen["recall"]["low"] == match.recall.low
-    near, real = (nearest_neighbours(z, flat(TRAINING))[0].median() for z in (x, flat(HELD_OUT)))
+    match = precision_recall(other, reference)
+    assert seen["precision_real"]["value"] == match.precision.value
+    assert seen["recall_real"]["high"] == match.recall.high
+    known = torch.cat([flat(TRAINING), flat(TRAINING.flip(-1))])
+    near, real = (nearest_neighbours(z, known)[0].median() for z in (x, flat(HELD_OUT)))
+    close = seen["neighbours"].pop("close")
     assert seen["neighbours"] == {"to_training": near.item(), "real_to_training": real.item()}
+    assert close["radius"] == closeness(x, flat(HELD_OUT), known).radius
 
 
 def test_it_can_be_written_as_json_with_the_record_s_names():
     seen = report(single(200, 3, 4, 4, seed=3))
     assert json.loads(json.dumps(seen, allow_nan=False)) == seen
-    names = ["frechet", "frechet_real", "by_size", "precision", "recall", "neighbours"]
+    names = ["frechet", "frechet_real", "by_size", "precision", "recall"]
+    names += ["precision_real", "recall_real", "neighbours"]
     assert list(seen) == names
-    for name in ("frechet", "frechet_real", "precision", "recall"):
+    for name in ("frechet", "frechet_real", *names[3:7]):
         assert list(seen[name]) == ["value", "low", "high"]
 
 
@@ -64,8 +72,18 @@ def test_a_perfect_model_gets_what_real_images_get_and_a_bad_one_does_not():
     dull = report(0.5 * single(200, 3, 4, 4, seed=3))
     assert dull["frechet"]["low"] > dull["frechet_real"]["high"]
     assert dull["recall"]["high"] < perfect["recall"]["low"]
-    copies = report(TRAINING[:200])
-    assert copies["neighbours"]["to_training"] == 0 < copies["neighbours"]["real_to_training"]
+    assert dull["recall"]["high"] < dull["recall_real"]["low"]
+
+
+def test_copies_are_found_also_mirrored_and_also_among_others():
+    copies = report(TRAINING[:200].flip(-1))["neighbours"]
+    assert copies["to_training"] == 0 < copies["real_to_training"]
+    fresh = single(200, 3, 4, 4, seed=3)
+    honest = report(fresh)["neighbours"]["close"]
+    assert honest["samples"]["low"] < honest["fresh"]["high"]
+    fifth = report(torch.cat([fresh[:160], TRAINING[:40]]))["neighbours"]
+    assert fifth["close"]["samples"]["low"] > fifth["close"]["fresh"]["high"]
+    assert fifth["to_training"] > 0.9 * fifth["real_to_training"]  # the median is blind to them
 
 
 @on_every_device

@@ -1,7 +1,7 @@
 """Where a pipeline comes from: shipped, a folder of one's own, the Hub, or the shipped one in its place."""
 
 import pytest
-from huggingface_hub.errors import RepositoryNotFoundError
+from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
 
 from course_utils.interop import find_pipeline, hub
 
@@ -49,6 +49,17 @@ def test_a_name_on_the_hub_that_answers_is_handed_on(asked, capsys):
     assert find_pipeline(NAME) == NAME
     assert asked[0] == [NAME]
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [(HFValidationError, "cannot be the name of a model"), (GatedRepoError, "accept its terms")],
+)
+def test_a_name_that_cannot_be_or_a_model_behind_a_gate_is_told_apart(asked, error, message):
+    _, api = asked
+    api.answer = error.__new__(error)  # without the answer of a server, which some versions ask for
+    with pytest.raises(ValueError, match=message):
+        find_pipeline(NAME)
 
 
 def test_where_the_hub_does_not_answer_one_line_says_what_comes_instead(offline_fake, capsys):

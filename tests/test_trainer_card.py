@@ -37,6 +37,13 @@ def pictures(kind, folder, **options):
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
 
 
+def test_many_samples_are_drawn_in_parts_and_are_the_same(finished, monkeypatch):
+    model, settings = trained(finished)
+    whole = draw(model, settings, 5, CPU, steps=4)
+    monkeypatch.setattr(results, "PART", 2)
+    torch.testing.assert_close(draw(model, settings, 5, CPU, steps=4), whole, rtol=0, atol=1e-4)
+
+
 def assert_same_pictures(ours, theirs):
     ours = to_pixels(ours).int()
     assert ours.float().std() > 10  # not one colour, nor all black and white

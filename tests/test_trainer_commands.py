@@ -1,5 +1,7 @@
 """`diffusion-course train` and `sample`."""
 
+from dataclasses import replace
+
 import pytest
 from PIL import Image
 
@@ -20,6 +22,9 @@ def test_options_change_the_preset_and_nothing_else():
     photos = settings("--preset", "cpu", "--data", "photos", "--size", "32", "--images-in", "disk")
     assert photos.images_in == "disk"
     assert (photos.data, photos.images, photos.model.sample_size) == ("photos", None, 32)
+    drawn = settings("--preset", "t4", "--data", "butterflies", "--images", "50")
+    assert drawn == replace(PRESETS["t4"], images=50)
+    assert settings("--preset", "t4", "--data", "butterflies") == PRESETS["t4"]
     letters = settings("--preset", "cpu", "--data", "letters", "--grey", "--no-flip")
     assert (letters.channels, letters.model.out_channels, letters.flip) == (1, 1, False)
     assert letters.model.sample_size == PRESETS["cpu"].model.sample_size

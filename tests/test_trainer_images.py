@@ -69,6 +69,36 @@ def test_processes_on_one_machine_share_its_memory(photos, monkeypatch):
     assert type(load(s).images) is DiskImages
 
 
+def test_a_run_goes_on_from_the_place_that_it_was_begun_from(photos, tmp_path, monkeypatch):
+    """With a broken image, which is counted on the disk and left out in memory."""
+    (photos / "05.png").write_bytes(b"broken")
+    monkeypatch.setattr(images, "free_memory", lambda: 0)
+    quiet_run(settings(photos, steps=3), tmp_path / "run")
+    monkeypatch.undo()
+    outcome, _ = quiet_run(settings(photos), tmp_path / "run", resume=True)
+    whole, _ = quiet_run(settings(photos, images_in="disk"), tmp_path / "whole")
+    assert_same(outcome.checkpoint, whole.checkpoint)
+
+
+def test_a_run_does_not_go_on_with_other_images(photos, tmp_path):
+    quiet_run(settings(photos, steps=3), tmp_path / "run")
+    (photos / "05.png").unlink()
+    with pytest.raises(RunError, match="begun with 23 images, and now there are 22: put back"):
+        quiet_run(settings(photos), tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("limit", "free"), [("max", None), (str(10**6), 10**6 - 700_000 + 300_000), (None, None)]
+)
+def test_a_container_may_have_less_memory_than_its_machine(tmp_path, limit, free):
+    if limit is not None:
+        (tmp_path / "memory.max").write_text(f"{limit}\n")
+        (tmp_path / "memory.current").write_text("700000\n")
+        (tmp_path / "memory.stat").write_text("anon 5\ninactive_file 300000\nactive_file 7\n")
+    found = images.free_memory(tmp_path)
+    assert found == free if free else found > 10**7
+
+
 def test_free_memory_is_a_number_of_bytes():
     assert 10**7 < images.free_memory() < 10**15
 

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from tiny_training import assert_same, tiny_run
 
 from course_utils.interop.checkpoint import checkpoints
-from course_utils.trainer import RunError, read_log, running
+from course_utils.trainer import read_log
 from course_utils.trainer.processes import share_of
 
 PROGRAM = Path(__file__).with_name("tiny_training.py")
@@ -138,9 +138,12 @@ def test_accelerate_launches_the_command_line(tmp_path):
     assert "| made on | 2 × CPU, fp32, PyTorch" in (tmp_path / "run/pipeline/README.md").read_text()
 
 
-def test_processes_that_see_different_folders_are_refused(tmp_path, monkeypatch):
-    """A folder that is not shared between machines: the others would begin at step 0."""
-    tiny_run(tmp_path, steps=3)
-    monkeypatch.setattr(running, "sum_numbers", lambda *numbers: [sum(numbers) - 1])
-    with pytest.raises(RunError, match="not one folder for all processes"):
-        tiny_run(tmp_path, resume=True)
+def test_processes_that_see_different_folders_are_refused(tmp_path):
+    """A folder that is not shared between machines, with a run in one of them: the other would begin at step 0."""
+    tiny_run(tmp_path / "0", steps=3)
+    command = [*TWO, PROGRAM, str(tmp_path / "{rank}"), "6", "--resume"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode != 0
+    assert done.stderr.count("is not one folder for all processes: they see other check") >= 1
+    assert [path.name for path in checkpoints(tmp_path / "0")] == ["step-00000003.safetensors"]
+    assert not (tmp_path / "1").exists()

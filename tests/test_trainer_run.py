@@ -1,5 +1,6 @@
 """A run ends as it should, or loses nothing."""
 
+import errno
 import math
 import os
 import signal
@@ -7,6 +8,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,7 @@ from course_utils.trainer import (
     RunError,
     draw,
     processes,
+    progress,
     read_log,
     run,
     running,
@@ -127,6 +130,112 @@ def test_a_program_that_is_killed_goes_on_from_its_checkpoint(whole, tmp_path):
     assert outcome.finished
     log = [entry["step"] for entry in read_log(tmp_path / "log.jsonl")]
     assert log == sorted(set(log))  # nothing twice
+    whole = tiny_run(tmp_path / "whole", steps=steps + 3)
+    assert_same(outcome.checkpoint, whole.checkpoint)
+
+
+def test_a_run_that_is_slower_than_an_image_in_ten_seconds_goes_on(tmp_path, monkeypatch):
+    ticks, lines = count(step=1000), []  # seconds
+    monkeypatch.setattr(running.time, "perf_counter", lambda: next(ticks))
+    assert tiny_run(tmp_path, lines.append).finished
+    assert read_log(tmp_path / "log.jsonl")[0]["images_per_s"] == 0.01
+    assert lines[0].endswith("0.01 images/s · 83 min left")  # 5 steps of 10 images
+
+
+def test_a_run_whose_minutes_are_over_makes_no_more_steps(tmp_path):
+    tiny_run(tmp_path, steps=None, minutes=1e-6)
+    outcome = tiny_run(tmp_path, steps=None, minutes=1e-6, resume=True)
+    assert (outcome.finished, outcome.step) == (True, 1)
+
+
+def test_a_damaged_checkpoint_is_never_used_and_the_one_before_it_is_good(whole, tmp_path):
+    tiny_run(tmp_path)
+    newest = checkpoint.checkpoints(tmp_path)[-1]
+    contents = bytearray(newest.read_bytes())
+    contents[-100] ^= 1
+    newest.write_bytes(contents)
+    with pytest.raises(ValueError, match="is damaged: its contents do not match its digest"):
+        trained(tmp_path)
+    with pytest.raises(RunError, match=r"is damaged.*000003.safetensors\. Delete.*resume=True"):
+        tiny_run(tmp_path, resume=True)
+    newest.unlink()
+    assert_same(tiny_run(tmp_path, resume=True).checkpoint, whole[1].checkpoint)
+
+
+def test_a_gpu_with_too_little_memory_ends_the_run_with_advice(tmp_path, monkeypatch):
+    def full(self, x, t):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. And more.")
+
+    monkeypatch.setattr(UNet, "forward", full)
+    with pytest.raises(RunError, match=r"memory is full \(CUDA out of memory\)\. A smaller batch"):
+        tiny_run(tmp_path)
+
+
+def test_only_a_full_disk_is_told_to_make_room(tmp_path, monkeypatch):
+    def fails(error):
+        def report(line):
+            raise error
+
+        return report
+
+    with pytest.raises(BrokenPipeError):  # `diffusion-course train … | head`
+        tiny_run(tmp_path / "a", fails(BrokenPipeError(errno.EPIPE, "Broken pipe")))
+    with pytest.raises(RunError, match=r"Permission denied\. There is no checkpoint yet"):
+        tiny_run(tmp_path / "b", fails(PermissionError(errno.EACCES, "Permission denied")))
+    with pytest.raises(RunError, match=r"No space left on device\. Make room\. There"):
+        tiny_run(tmp_path / "c", fails(OSError(errno.ENOSPC, "No space left on device")))
+
+
+def test_the_loss_scale_of_fp16_goes_on_as_if_the_run_had_not_stopped(tmp_path):
+    """It is doubled after four steps without an overflow, in the whole run and in the one that was stopped at three."""
+
+    def begun(folder):
+        this = running.Run(TINY, folder, print)
+        this.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=4)
+        return this
+
+    def scales(this, start, end):
+        steps = this.steps(PIXELS, start)
+        return [(next(steps), this.scaler.get_scale())[1] for _ in range(start, end)]
+
+    whole = scales(begun(tmp_path / "whole"), 0, 9)
+    assert whole == [2.0**10] * 3 + [2.0**11] * 4 + [2.0**12] * 2
+    first = begun(tmp_path)
+    stopped = scales(first, 0, 3)
+    first.save(3)
+    again = begun(tmp_path)
+    assert again.load() == 3
+    assert stopped + scales(again, 3, 9) == whole
+
+
+def test_processes_drop_out_different_numbers_and_the_first_does_as_one_alone(tmp_path):
+    drawn = []
+    for number in (0, 1, 2, 1):
+        this = running.Run(TINY, tmp_path, print)
+        alone = torch.get_rng_state()
+        this.number = number
+        this.own_dropout(3)
+        assert torch.equal(torch.get_rng_state(), alone) == (number == 0)
+        drawn.append(torch.rand(3).tolist())
+    assert drawn[1] == drawn[3]
+    assert drawn[0] != drawn[1] != drawn[2]
+
+
+def test_a_run_that_goes_back_takes_its_later_lines_and_pictures_back(tmp_path):
+    tiny_run(tmp_path, sample_every=2, checkpoint_every=5, steps=8)
+    checkpoint.checkpoints(tmp_path)[-1].unlink()  # as if it had been killed at 8
+    (tmp_path / "log.jsonl").write_bytes(
+        b"\0\0\0\n" + (tmp_path / "log.jsonl").read_bytes()  # and the power had failed
+    )
+
+    def report(line):
+        if line.startswith("step 6 "):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    assert tiny_run(tmp_path, report, resume=True, steps=8, sample_every=2).step == 7
+    log, _, step = progress(tmp_path)
+    assert [entry["step"] for entry in log] == [1, 2, 3, 4, 5, 6, 7]
+    assert step == 6
 
 
 def test_a_loss_that_is_no_number_ends_with_the_checkpoint_before_intact(tmp_path, monkeypatch):
@@ -186,6 +295,36 @@ def test_the_newest_two_checkpoints_are_kept(tmp_path):
     tiny_run(tmp_path, steps=9, checkpoint_every=2)
     names = [path.name for path in checkpoint.checkpoints(tmp_path)]
     assert names == ["step-00000008.safetensors", "step-00000009.safetensors"]
+
+
+def test_the_rate_cools_down_over_the_last_part_of_the_steps_also_after_a_pause(tmp_path):
+    changes = {"steps": 12, "cool_down": 0.5, "log_every": 1}
+    whole = tiny_run(tmp_path / "whole", **changes)
+    rates = [entry["lr"] / TINY.lr for entry in read_log(tmp_path / "whole" / "log.jsonl")]
+    half_cosine = [(1 + math.cos(math.pi * k / 6)) / 2 for k in range(6)]
+    assert rates == pytest.approx([1 / 3, 2 / 3, 1, 1, 1, 1, *half_cosine])
+
+    def report(line):
+        if line.startswith("step 8 "):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    assert not tiny_run(tmp_path / "paused", report, **changes).finished
+    again = tiny_run(tmp_path / "paused", resume=True, **changes)
+    assert_same(again.checkpoint, whole.checkpoint)
+    assert ", falling over the last 50% of the run" in (
+        tmp_path / "whole" / "pipeline" / "README.md"
+    ).read_text(encoding="utf-8")
+
+
+def test_the_rate_cools_down_over_the_last_part_of_the_minutes(tmp_path, monkeypatch):
+    ticks = count(step=3)  # each look at the clock is three seconds after the one before
+    monkeypatch.setattr(running.time, "perf_counter", lambda: next(ticks))
+    tiny_run(tmp_path, steps=None, minutes=1, cool_down=0.5, log_every=1, warm_up=1)
+    log = read_log(tmp_path / "log.jsonl")
+    assert [entry["seconds"] for entry in log] == [3 * k for k in range(1, 21)]
+    half_cosine = [(1 + math.cos(math.pi * k / 10)) / 2 for k in range(10)]
+    rates = [entry["lr"] / TINY.lr for entry in log]
+    assert rates == pytest.approx([1.0] * 10 + half_cosine)
 
 
 def test_minutes_end_a_run_as_steps_do(tmp_path):

@@ -27,6 +27,7 @@ from course_utils.trainer.settings import (
         ({"minutes": -1}, "minutes"),
         ({"lr": float("nan")}, "lr to be a number above 0"),
         ({"ema": 1.0}, r"ema to be in \[0, 1\)"),
+        ({"cool_down": 30}, r"cool_down to be a part of the run, in \[0, 1\]; got 30"),
         ({"precision": "fp8"}, "precision must be one of"),
         ({"compile": "fast"}, "compile to be one of"),
         ({"noise": "quadratic"}, "noise must be one of"),
@@ -43,6 +44,9 @@ from course_utils.trainer.settings import (
             "both 3, for colour, or both 1, for grey; got 3 and 6",
         ),
         ({"seed": -1}, "seed"),
+        ({"ema": "0.9"}, r"ema to be in \[0, 1\); got '0.9'"),
+        ({"weight_decay": None}, "weight_decay to be 0 or a number above; got None"),
+        ({"data": 3}, "data to be a name or a path"),
         ({"fused": 1}, "fused to be True or False"),
     ],
 )

@@ -6,7 +6,7 @@ import pytest
 import torch
 from small_models import SHORT, Scales, batches, same, seeded, small_model, weights_of
 
-from course_utils.diffusion.training import EMA, loss_by_t, train, warm_up
+from course_utils.diffusion.training import EMA, cool_down, loss_by_t, train, warm_up
 
 
 def test_warm_up():
@@ -15,6 +15,27 @@ def test_warm_up():
     assert warm_up(0.3, 1)(0) == 0.3
     with pytest.raises(ValueError, match="at least 1 step; got 0"):
         warm_up(0.3, 0)
+
+
+@pytest.mark.parametrize("steps", [5, 20])
+def test_cool_down_is_torch_s_half_cosine_over_the_last_part(steps):
+    """Of a run of 20 steps."""
+    sgd = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingLR(sgd, steps)
+    rates = [1.0] * (20 - steps)
+    for _ in range(steps):
+        rates.append(sgd.param_groups[0]["lr"])
+        sgd.step()
+        theirs.step()
+    ours = [cool_down(step / 20, steps / 20) for step in range(20)]
+    assert ours == pytest.approx(rates, abs=1e-12)
+    assert cool_down(1.0, steps / 20) == cool_down(1.2, steps / 20) == pytest.approx(0, abs=1e-30)
+
+
+def test_a_rate_need_not_cool_down():
+    assert cool_down(0.0, 0.0) == cool_down(1.0, 0.0) == 1.0
+    with pytest.raises(ValueError, match=r"in \[0, 1\]; got 30"):
+        cool_down(0.5, 30)
 
 
 # --- the average of the weights -----------------------------------------------------------------------------

@@ -245,6 +245,18 @@ def test_a_whole_number_t_does_not_make_the_gpu_wait(unet):
         torch.cuda.set_sync_debug_mode("default")
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_step_of_training_does_not_make_the_gpu_wait():
+    unet, x = UNet(CONFIG).cuda(), torch.rand(2, 3, 8, 6, device="cuda")
+    t = torch.zeros(2, dtype=torch.int64, device="cuda")
+    unet(x, t).mean().backward()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        unet(x, t).mean().backward()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
 # Its configuration
 
 

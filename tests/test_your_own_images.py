@@ -93,15 +93,14 @@ TINY = UNetConfig(channels=(8,), attention=(False,), groups=4, sample_size=8)
 @pytest.fixture
 def course(tmp_path, monkeypatch):
     """An empty folder with photos of several kinds and sizes, and presets that are over in a moment."""
-    (tmp_path / "photos").mkdir()
-    (tmp_path / "held_out").mkdir()
+    (tmp_path / "photos" / "more").mkdir(parents=True)
     for i, pixels in enumerate(butterflies(160, 12, 3).permute(0, 2, 3, 1).numpy()):
         image = Image.fromarray(pixels).resize((12 + i % 5, 14))
         if i in (1, 2):
             image = image.convert(("RGBA", "L")[i - 1])
-        folder, ending = "photos" if i < 80 else "held_out", "jpg" if i % 3 == 0 else "png"
+        folder, ending = ("photos", "photos/more")[i % 2], "jpg" if i % 3 == 0 else "png"
         image.save(tmp_path / folder / f"{i:03}.{ending}")
-    (tmp_path / "photos" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    (tmp_path / "photos" / "unreadable.jpg").write_bytes(b"\xff\xd8\xff")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(evaluate, "photo_features", evaluate.butterfly_features)  # for butterflies
     for name in ("cpu", "t4"):
@@ -124,7 +123,8 @@ def test_the_page_can_be_followed_from_top_to_bottom(course, capsys):
                 assert main(shlex.split(command)[1:]) == 0, command
     said = capsys.readouterr().out
     assert "ImageSet(80 images [3, 32, 32], no labels, 1 skipped)\n80 different ones" in said
-    assert "frechet_real {'value': " in said
+    rows = ("Fréchet distance", "precision", "recall", "too near to training")
+    assert all(re.search(rf"^{row} +\S+ \(.+\) +\S+ \(.+\)$", said, re.M) for row in rows)
     assert "Closeness(samples=" in said
     assert "Going on after step 3." in said
     for written in ("loaded.png", "nearest.png", "photos.png", "slow.png", "one.png"):

@@ -54,8 +54,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     name = f"process {os.environ.get('RANK', 0)}"
     print(f"{name} is {os.getpid()}", flush=True)
+    folder = sys.argv[1].format(rank=os.environ.get("RANK", 0))  # "{rank}" gives each its own
     resume = "--resume" in sys.argv
-    outcome = tiny_run(
-        sys.argv[1], partial(print, flush=True), resume=resume, steps=int(sys.argv[2])
-    )
+    outcome = tiny_run(folder, partial(print, flush=True), resume=resume, steps=int(sys.argv[2]))
     print(f"{name} ended after step {outcome.step}", flush=True)

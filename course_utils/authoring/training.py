@@ -15,6 +15,7 @@ CHANGES = {
     "accumulate": int,
     "images": int,
     "lr": float,
+    "cool_down": float,
     "precision": str,
     "images_in": str,
     "checkpoint_every": int,
@@ -28,6 +29,7 @@ HELP = {
     "accumulate": "batches in a step, for a larger one than fits into memory",
     "images": "take so many, the first ones",
     "lr": "the learning rate",
+    "cool_down": "the last part of the run, 0 to 1, over which the learning rate falls to 0",
     "precision": "bf16, fp16, fp32 or auto",
     "images_in": "gpu, memory, disk, or auto for the first where they fit",
     "checkpoint_every": "steps between checkpoints",
@@ -102,7 +104,7 @@ def add_commands(command) -> None:
 def settings_of(args: argparse.Namespace):
     """The settings that the options ask for: a preset's, or those of the run that goes on, with changes."""
     from course_utils.trainer.results import SETTINGS
-    from course_utils.trainer.settings import PRESETS, read_settings
+    from course_utils.trainer.settings import BUTTERFLIES, PRESETS, read_settings
 
     if args.resume:
         if args.preset or args.data or args.size or args.grey or args.no_flip:
@@ -123,7 +125,8 @@ def settings_of(args: argparse.Namespace):
     if args.steps is not None or args.minutes is not None:  # one end replaces the other
         changes = {"steps": None, "minutes": None} | changes
     if args.data is not None:
-        changes = {"data": args.data, "images": None} | changes
+        number = settings.images if args.data == BUTTERFLIES else None  # butterflies need one
+        changes = {"data": args.data, "images": number} | changes
     shape = {} if args.size is None else {"sample_size": args.size}
     if args.grey:
         shape |= {"in_channels": 1, "out_channels": 1}

@@ -1,6 +1,7 @@
 """The training loop. It yields its state after every step; plotting, logging and saving stay with the caller."""
 
 import copy
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +22,7 @@ class TrainStep:
         loss: the mean over all samples of the step, one number.
         t: the steps of noise that were drawn, [B].
         losses: the squared error of each sample, [B].
-        norm: the length of the gradient, over all weights, before it was clipped; None where nothing clips.
+        norm: the length of the gradient, over all weights, before clipping; None where nothing clips.
     """
 
     step: int
@@ -34,8 +35,8 @@ class TrainStep:
 class EMA:
     """A copy of the model whose weights are an exponential moving average of those during training.
 
-    After each step θ_ema ← d θ_ema + (1 − d) θ. At first its memory is short, d = (1 + n) / (10 + n) after n
-    updates, so that the random weights of the start are soon forgotten.
+    After each step θ_ema ← d θ_ema + (1 − d) θ. At first its memory is short, d = (1 + n) / (10 + n)
+    after n updates, so that the random weights of the start are soon forgotten.
 
     Attributes:
         model: the averaged model, in evaluation mode and without gradients.
@@ -70,6 +71,24 @@ def warm_up(lr: float, steps: int) -> Callable[[int], float]:
     if steps < 1:
         raise ValueError(f"warm_up needs at least 1 step; got {steps}.")
     return lambda step: lr * min(1.0, (step + 1) / steps)
+
+
+def cool_down(done: float, last: float) -> float:
+    """What the learning rate is multiplied by: 1, and towards the end of a run along half a cosine to 0.
+
+    Args:
+        done: how much of the run is over, 0 … 1.
+        last: the part of the run over which it falls, 0 … 1; 0 for a rate that never falls.
+
+    Raises:
+        ValueError: if last is not in [0, 1].
+    """
+    if not 0 <= last <= 1:
+        raise ValueError(f"last is a part of the run, in [0, 1]; got {last}.")
+    begun = done - (1 - last)  # how long it has been falling
+    if last == 0 or begun <= 0:
+        return 1.0
+    return math.cos(math.pi / 2 * min(1.0, begun / last)) ** 2
 
 
 def train(
@@ -147,7 +166,7 @@ def loop(
     accumulate: int,
     start: int,
 ) -> Iterator[TrainStep]:
-    """The loop of `train`. gradients(x0, samples) is `add_gradients` with all its other arguments filled in."""
+    """The loop of `train`; gradients(x0, samples) is `add_gradients` with all else filled in."""
     for step in count(start):
         parts = list(islice(batches, accumulate))
         if not parts:
@@ -178,7 +197,7 @@ def add_gradients(
     draw_t: Callable[[int], torch.Tensor] | None,
     generator: torch.Generator | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Draw t and eps for a batch, and add the gradient of its share in the mean loss of `samples` samples.
+    """Draw t and eps for a batch, and add the gradient of its share in the loss of `samples` samples.
 
     Returns:
         The steps of noise, [B], and the squared errors, [B].

@@ -218,9 +218,11 @@ class Upsample(nn.Conv2d):
         carry on to four: w2 times pixel i goes to 2i − 1, w1 + w2 times to 2i, w0 + w1 times to
         2i + 1, and w0 times to 2i + 2.
         """
-        sums = self.weight.new_tensor([[0, 0, 1], [0, 1, 1], [1, 1, 0], [1, 0, 0]])
-        both = torch.kron(sums, sums)  # [16, 9]: in both directions
-        return (self.weight.flatten(2) @ both.T).unflatten(2, (4, 4)).transpose(0, 1)
+        kernel = self.weight.transpose(0, 1)
+        for direction in (2, 3):
+            w0, w1, w2 = kernel.unbind(direction)
+            kernel = torch.stack([w2, w1 + w2, w0 + w1, w0], direction)
+        return kernel
 
 
 class Down(nn.Module):

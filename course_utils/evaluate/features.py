@@ -33,19 +33,27 @@ class ButterflyClassifier(Classifier):
 
 @cache
 def shipped_classifier() -> ButterflyClassifier:
-    """The classifier that comes with the course, on the CPU; its model card states how accurate it is."""
+    """The classifier that comes with the course, on the CPU; its model card states how accurate it is.
+
+    Raises:
+        FileNotFoundError: if its weights are missing.
+    """
     return ButterflyClassifier().load(stored(FOLDER, "classifier.safetensors", "train_features"))
 
 
 def butterfly_features(images: torch.Tensor) -> torch.Tensor:
     """The 64 features of each picture, float32 [N, 64] on the CPU. On butterflies each has mean 0 and variance 1.
 
-    Arguments and errors are those of `Classifier.features`.
+    Arguments and errors are those of `Classifier.features` and `shipped_classifier`.
     """
     return shipped_classifier().features(images)
 
 
 @cache
 def reference_features() -> torch.Tensor:
-    """The features of 2,000 butterflies that neither the classifier nor any model of the course has learned from."""
+    """The features of 2,000 butterflies that neither the classifier nor any model of the course has learned from.
+
+    Raises:
+        FileNotFoundError: if the file that comes with the course is missing.
+    """
     return stored(FOLDER, "reference.safetensors", "train_features")["features"].float()

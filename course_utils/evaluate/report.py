@@ -8,7 +8,7 @@ import torch
 from course_utils.data.scaling import to_model
 from course_utils.evaluate.frechet import frechet_by_size, frechet_estimate
 from course_utils.evaluate.manifold import precision_recall
-from course_utils.evaluate.neighbours import nearest_neighbours
+from course_utils.evaluate.neighbours import closeness, nearest_neighbours
 
 PART = 1000  # pictures that become features at a time
 
@@ -42,8 +42,10 @@ def evaluate_samples(
             frechet_real: of the other n real images to the same reference;
             by_size: [[n/8, distance], [n/4, …], [n/2, …], [n, …]] of the samples, its bias;
             precision, recall: as `precision_recall` has them, n samples and the reference;
-            neighbours: the median distance, between features, from a sample to the nearest training image
-                ("to_training"), and from a held-out image ("real_to_training").
+            precision_real, recall_real: the same of the other n real images;
+            neighbours: the median distance, between features, from a sample to the nearest training image or its
+                mirror image ("to_training"), from a held-out image ("real_to_training"), and how many of both lie
+                suspiciously near to one ("close"), as `closeness` has it: {"samples", "fresh", "radius"}.
 
     Raises:
         ValueError: if there are too few images for an interval, 80 held out and 40 samples, or as in `features`.
@@ -54,12 +56,15 @@ def evaluate_samples(
             "need 40 samples, 80 held-out images and a training image or more; got "
             f"{len(samples)}, {len(held_out)} and {len(training)}."
         )
-    ours, learned, real = (_features(images, features) for images in (samples, training, held_out))
+    ours, learned, mirrored, real = (
+        _features(images, features) for images in (samples, training, training.flip(-1), held_out)
+    )
+    learned = torch.cat([learned, mirrored])  # a mirrored copy is a copy
     # Dealt, not cut: images often come in an order.
     order = torch.randperm(len(real), generator=torch.Generator().manual_seed(0))
     reference, other = real[order[:n]], real[order[n : 2 * n]]
     some = ours[:n]
-    match = precision_recall(some, reference)
+    match, match_real = precision_recall(some, reference), precision_recall(other, reference)
     sizes = [n // 8, n // 4, n // 2, n]
     return {
         "frechet": asdict(frechet_estimate(some, reference)),
@@ -67,9 +72,12 @@ def evaluate_samples(
         "by_size": [list(pair) for pair in frechet_by_size(some, reference, sizes)],
         "precision": asdict(match.precision),
         "recall": asdict(match.recall),
+        "precision_real": asdict(match_real.precision),
+        "recall_real": asdict(match_real.recall),
         "neighbours": {
             "to_training": _median_distance(ours, learned),
             "real_to_training": _median_distance(real, learned),
+            "close": asdict(closeness(ours, real, learned)),
         },
     }
 

@@ -201,8 +201,16 @@ def _facts(about: dict, tensors: dict[str, torch.Tensor]) -> dict:
     return facts
 
 
-def _open(path: Path, here: dict) -> tuple[dict, dict[str, torch.Tensor]]:
-    """What is in the file, if it is whole and fits the facts of the run here."""
+def read(path: str | Path) -> tuple[dict, dict[str, torch.Tensor]]:
+    """What is in a checkpoint that is whole: what it says about itself, such as its "step", and its arrays by name.
+
+    The network's weights are the arrays model.…, their average ema.….
+
+    Raises:
+        FileNotFoundError: if there is none.
+        CheckpointError: if it is damaged or of another program.
+    """
+    path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no checkpoint {path}.")
     contents = path.read_bytes()
@@ -220,7 +228,12 @@ def _open(path: Path, here: dict) -> tuple[dict, dict[str, torch.Tensor]]:
     about = json.loads(text)
     if path.name.startswith("step-") and path.name != _name(about["step"]):
         raise CheckpointError(f"{path} is under a wrong name: it is {_name(about['step'])}.")
+    return about, tensors
 
+
+def _open(path: Path, here: dict) -> tuple[dict, dict[str, torch.Tensor]]:
+    """What `read` finds, if it fits the facts of the run here."""
+    about, tensors = read(path)
     saved = _facts(about, tensors)
     wrong = [
         f"{name} was {saved.get(name)} and is {here.get(name)}"

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import RepositoryNotFoundError
+from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
 
 ASSETS = Path(__file__).parents[1] / "assets"
 SHIPPED = {"butterflies": ASSETS / "butterflies-32"}
@@ -21,7 +21,8 @@ def find_pipeline(name: str = "butterflies") -> str:
         A folder's path or the name on the Hub.
 
     Raises:
-        ValueError: if the name is none of these, or the Hub answers that it has no such model.
+        ValueError: if the name is none of these, or the Hub answers that it has no such model or gives it only to those
+            who have accepted its terms.
     """
     if name in SHIPPED:
         return str(SHIPPED[name])
@@ -36,6 +37,13 @@ def find_pipeline(name: str = "butterflies") -> str:
         return name
     try:
         HfApi().model_info(name, timeout=3)
+    except HFValidationError as error:
+        raise ValueError(f"{name!r} cannot be the name of a model on the Hub: {error}") from None
+    except GatedRepoError:
+        raise ValueError(
+            f"the model {name!r} asks for your consent: accept its terms on the Hub, and log in with "
+            "`hf auth login`."
+        ) from None
     except RepositoryNotFoundError:
         raise ValueError(
             f"the Hugging Face Hub has no model {name!r} (or it is private): check the name."

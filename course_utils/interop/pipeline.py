@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler
+from safetensors import SafetensorError
 
 from course_utils.diffusion.objective import PREDICTIONS, check_one_of
 from course_utils.diffusion.schedule import Schedule, linear, scaled_linear
@@ -35,7 +36,7 @@ def save_pipeline(
     Raises:
         ValueError: if no sample_size is known or it does not fit the network, prediction is none of these, or unet
             is not the course's.
-        FileExistsError: if there is a file where the folder is to be.
+        OSError: if it cannot be written, for instance on a full disk, or there is a file where the folder is to be.
     """
     scheduler = scheduler_to_diffusers(schedule, prediction)
     theirs = unet_to_diffusers(unet)
@@ -46,7 +47,10 @@ def save_pipeline(
         )
     theirs.register_to_config(sample_size=config.sample_size)
     Path(folder).mkdir(parents=True, exist_ok=True)
-    DDPMPipeline(theirs, scheduler).save_pretrained(folder)
+    try:
+        DDPMPipeline(theirs, scheduler).save_pretrained(folder)
+    except SafetensorError as error:  # what safetensors makes of a full disk
+        raise OSError(str(error)) from None
 
 
 def scheduler_to_diffusers(schedule: Schedule, prediction: str = "eps") -> DDPMScheduler:

@@ -1,57 +1,14 @@
 """The folder that a run ends in: its averaged network as a pipeline for diffusers, with a model card."""
 
-import json
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError
-
-from course_utils.data.streaming import DiskImages
 from course_utils.interop import save_pipeline
-from course_utils.interop.checkpoint import checkpoints, write_whole
+from course_utils.interop.checkpoint import write_whole
+from course_utils.trainer.folder import GIVEN, SKIPPED, read_facts
 from course_utils.trainer.log import duration, read_log, read_skipped
-from course_utils.trainer.processes import here
-from course_utils.trainer.results import LOG, trained
-from course_utils.trainer.settings import BUTTERFLIES, Settings
+from course_utils.trainer.results import LOG, newest
 
-PIPELINE, FACTS, SKIPPED = "pipeline", "facts.json", "skipped.txt"
-GIVEN = "pixels given from Python"
-
-
-def write_facts(
-    out: Path, settings: Settings, images: torch.Tensor | DiskImages, precision: str, *, given: bool
-) -> None:
-    """Note what only the run itself knows: on what, and on how many images of what, it trains.
-
-    Args:
-        given: the images were handed over from Python, rather than found where settings.data says.
-    """
-    state, source = here(), Path(settings.data).expanduser()
-    cuda = state.device.type == "cuda"
-    name = source.name if source.exists() else settings.data
-    facts = {
-        "data": GIVEN if given else name,
-        "drawn": settings.data == BUTTERFLIES and not given,
-        "images": len(images),
-        "device": torch.cuda.get_device_name(state.device) if cuda else state.device.type.upper(),
-        "processes": state.num_processes,
-        "precision": precision,
-        "torch": torch.__version__,
-    }
-    write_whole(out / FACTS, (json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode())
-
-
-def pixels_given(out: Path) -> bool | None:
-    """Whether the run in a folder got its images from Python, so that settings.data does not name them.
-
-    None if it has not begun to train.
-    """
-    facts = out / FACTS
-    if not facts.is_file():
-        return None
-    return json.loads(facts.read_text(encoding="utf-8"))["data"] == GIVEN
-
-
+PIPELINE = "pipeline"
 CARD = """---
 library_name: diffusers
 pipeline_tag: unconditional-image-generation
@@ -78,7 +35,7 @@ images = DDPMPipeline.from_pretrained("{folder}")(batch_size=4, num_inference_st
 | could not be read | {skipped} |
 | training | {steps:,} steps of {batch:,} images, {time} |
 | objective | {prediction} prediction, t uniform over {T} steps, {noise} schedule |
-| learning rate | {lr:g}, after {warm_up} steps of warm-up; AdamW, weight decay {weight_decay:g} |
+| learning rate | {lr:g}, after {warm_up} steps of warm-up{falling}; AdamW, weight decay {weight_decay:g} |
 | gradients | longer ones than {max_norm:g} scaled down to it |
 | weights | moving average with decay {ema} |
 | loss at the end | {loss} |
@@ -96,17 +53,13 @@ def export(folder: Path, out: Path) -> None:
     """Write a run's averaged network as a pipeline that diffusers opens, with a model card.
 
     Raises:
-        FileNotFoundError: as in `trained`.
+        FileNotFoundError, ValueError: as in `trained`.
         OSError: if it cannot be written.
     """
-    unet, settings = trained(folder)
-    try:
-        save_pipeline(unet, settings.schedule, out, prediction=settings.prediction)
-    except SafetensorError as error:  # of a full disk, for instance
-        raise OSError(str(error)) from None
-    steps = int(checkpoints(folder)[-1].stem.removeprefix("step-"))
+    unet, settings, steps = newest(folder)
+    save_pipeline(unet, settings.schedule, out, prediction=settings.prediction)
     log = [entry for entry in read_log(folder / LOG) if entry["step"] <= steps]
-    facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    facts = read_facts(folder)
     skipped, count = len(read_skipped(folder / SKIPPED)), facts["processes"]
     card = CARD.format(
         **{name: facts[name] for name in ("data", "images", "precision", "torch")},
@@ -117,8 +70,11 @@ def export(folder: Path, out: Path) -> None:
         size=settings.model.sample_size,
         colours="in colour" if settings.channels == 3 else "grey",
         flipped=", mirrored with probability one half" if settings.flip else "",
+        falling=f", falling over the last {settings.cool_down:.0%} of the run"
+        if settings.cool_down
+        else "",
         parameters=sum(weight.numel() for weight in unet.parameters()),
-        folder=out.name,
+        folder=out.resolve().name,
         steps=steps,
         batch=settings.batch * settings.accumulate,
         time=duration(log[-1]["seconds"]) if log else "time not recorded",

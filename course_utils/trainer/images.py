@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -38,8 +39,10 @@ def load(settings: Settings) -> Loaded:
                 "butterflies are drawn in colour, and this network takes grey images: name others, such as "
                 "--data photos, or leave --grey out (in Python: in_channels=3, out_channels=3)."
             )
-        draw = butterflies if s.images <= FEW else draw_butterflies
-        return Loaded(check_images(draw(s.images, size, s.seed), s))
+        if s.images <= FEW:
+            return Loaded(check_images(butterflies(s.images, size, s.seed), s))
+        ours = max(1, cores() // processes_here())
+        return Loaded(check_images(draw_butterflies(s.images, size, s.seed, processes=ours), s))
     there = DiskImages(s.data, size, limit=s.images, channels=s.channels)
     fits = there.nbytes * processes_here() <= MOST_OF_MEMORY * free_memory()
     if s.images_in == "disk" or (s.images_in == "auto" and not agreed(fits)):
@@ -72,11 +75,18 @@ def check_images(
     return images
 
 
-def free_memory() -> int:
-    """Bytes of this machine's memory that nobody uses."""
+def free_memory(group: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes of memory that nobody uses: the machine's, or the container's where that has less (Linux, cgroup v2)."""
     import psutil
 
-    return psutil.virtual_memory().available
+    free = psutil.virtual_memory().available
+    try:
+        limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
+        lines = (group / "memory.stat").read_text().splitlines()
+    except (OSError, ValueError):  # no such files, or the limit is "max"
+        return free
+    files = int(dict(line.split() for line in lines)["inactive_file"])  # given back when needed
+    return min(free, limit - used + files)
 
 
 def feed(
@@ -101,6 +111,8 @@ def feed(
     options = {"seed": s.seed, "start": start, "flip": s.flip}
     if isinstance(images, DiskImages):
         return from_disk(images, s.batch, device, skipped, share=share, **options)
+    if images.device == device:
+        return batches(images, s.batch, **options)
     if device.type != "cuda":
         return (x0.to(device) for x0 in batches(images, s.batch, **options))
     if s.images_in == "gpu" or (s.images_in == "auto" and fits(images, device)):

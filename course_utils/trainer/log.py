@@ -2,18 +2,26 @@
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from course_utils.interop.checkpoint import write_whole
 
 
 def read_log(path: str | Path) -> list[dict]:
-    """The lines so far, oldest first; none if there is no such file. A last one that is not yet whole is left out."""
+    """The lines so far, oldest first; none if there is no such file.
+
+    A last one that is not yet whole is left out, and so are those that a power cut has damaged.
+    """
     try:
-        *whole, _ = Path(path).read_text(encoding="utf-8").split("\n")
+        *whole, _ = Path(path).read_text(encoding="utf-8", errors="replace").split("\n")
     except FileNotFoundError:
         return []
-    return [json.loads(line) for line in whole]
+    entries = []
+    for line in whole:
+        with suppress(json.JSONDecodeError):
+            entries.append(json.loads(line))
+    return entries
 
 
 def write_line(path: Path, entry: dict) -> None:
@@ -49,15 +57,14 @@ def add_skipped(path: Path, names: Iterable[str]) -> list[str]:
     return new
 
 
-def in_words(entry: dict, left: float | None) -> str:
-    """An entry as a line for people, with the seconds that are left, if anybody knows."""
+def in_words(entry: dict, left: float) -> str:
+    """An entry as a line for people, with the seconds that are left."""
     parts = [f"step {entry['step']:,}", f"loss {entry['loss']:.4f}"]
-    parts.append(f"{entry['images_per_s']:,.0f} images/s")
+    rate = entry["images_per_s"]
+    parts.append(f"{rate:,.0f} images/s" if rate >= 10 else f"{rate:.2g} images/s")
     if entry["memory_gb"] is not None:
         parts.append(f"{entry['memory_gb']:.1f} GB")
-    if left is not None:
-        parts.append(f"{duration(left)} left")
-    return " · ".join(parts)
+    return " · ".join([*parts, f"{duration(left)} left"])
 
 
 def duration(seconds: float) -> str:

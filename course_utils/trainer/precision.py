@@ -38,10 +38,10 @@ def choose_precision(wanted: str, device: torch.device) -> str:
 
 
 class Scaled:
-    """An optimizer beneath a gradient scaler: what `training.loop` asks of an optimizer, and no more.
+    """An optimizer beneath a gradient scaler: what `training.loop` asks of one, and no more.
 
-    A step whose gradients overflowed is left out, and the scaler tries a smaller number. A scaler that is not enabled
-    changes nothing.
+    A step whose gradients overflowed is left out, and the scaler tries a smaller number. A
+    scaler that is not enabled changes nothing.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler):

@@ -55,14 +55,15 @@ def agreed(yes: bool) -> bool:
 
 
 def share_of(batch: int, process: int, processes: int) -> slice:
-    """Which images of a batch are this process's: consecutive ones, in shares that differ by one at most.
+    """Which images of a batch are this process's, in shares that differ by one at most.
 
     Raises:
         ValueError: if somebody would have none.
     """
     if batch < processes:
         raise ValueError(
-            f"a batch of {batch} images is not enough for {processes} processes: choose a larger batch."
+            f"a batch of {batch} images is not enough for {processes} processes: "
+            "choose a larger batch."
         )
     return slice(batch * process // processes, batch * (process + 1) // processes)
 
@@ -94,5 +95,5 @@ def _sum(numbers: torch.Tensor) -> None:
     try:
         dist.all_reduce(numbers)
     except RuntimeError as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).partition("\n")[0]
         raise LostProcess(f"another process of this run was lost ({reason}).") from None

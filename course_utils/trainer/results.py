@@ -5,7 +5,6 @@ import math
 from pathlib import Path
 from typing import NamedTuple
 
-import safetensors.torch
 import torch
 from PIL import Image
 
@@ -13,12 +12,13 @@ from course_utils.data import to_pixels
 from course_utils.diffusion.objective import check_one_of
 from course_utils.diffusion.samplers import ddim, ddpm
 from course_utils.diffusion.unet import UNet
-from course_utils.interop.checkpoint import checkpoints, write_whole
+from course_utils.interop.checkpoint import checkpoints, read, write_whole
 from course_utils.trainer.log import read_log
 from course_utils.trainer.precision import DTYPES, best_precision
 from course_utils.trainer.settings import Settings, read_settings
 
 SAMPLERS = {"ddim": ddim, "ddpm": ddpm}
+PART = 500  # samples that are drawn at a time
 SETTINGS, LOG, PICTURES = "settings.json", "log.jsonl", "samples"
 
 
@@ -27,20 +27,28 @@ def trained(folder: Path) -> tuple[UNet, Settings]:
 
     Raises:
         FileNotFoundError: if there is no run in the folder, or it has no checkpoint yet.
+        ValueError: if its settings cannot be read, or its newest checkpoint is damaged.
     """
-    if not (folder / SETTINGS).is_file() or not checkpoints(folder):
+    unet, settings, _ = newest(folder)
+    return unet, settings
+
+
+def newest(folder: Path) -> tuple[UNet, Settings, int]:
+    """What `trained` says, and the number of steps that the checkpoint has made."""
+    found = checkpoints(folder)
+    if not (folder / SETTINGS).is_file() or not found:
         raise FileNotFoundError(
             f"there is no run with a checkpoint in {folder}: name the --out of a run that has saved one."
         )
     settings = read_settings(folder / SETTINGS)
-    weights = safetensors.torch.load_file(checkpoints(folder)[-1])
+    about, tensors = read(found[-1])
     with torch.device("meta"):  # no first weights, which would be overwritten at once
         unet = UNet(settings.model)
     average = {
-        name.removeprefix("ema."): w for name, w in weights.items() if name.startswith("ema.")
+        name.removeprefix("ema."): w for name, w in tensors.items() if name.startswith("ema.")
     }
     unet.load_state_dict(average, assign=True)
-    return unet.eval(), settings
+    return unet.eval(), settings, about["step"]
 
 
 def draw(
@@ -56,6 +64,7 @@ def draw(
     """Samples of a model(x, t), float32 [images, C, H, W] in [−1, 1], the same for the same seed.
 
     On a GPU the model computes in the fastest format that it has, as in training, unless the settings ask for fp32.
+    More than 500 are drawn one part after the other.
 
     Args:
         model: on the device.
@@ -76,12 +85,16 @@ def draw(
 
     generator = torch.Generator(device).manual_seed(seed)
     side = settings.model.sample_size
-    x = torch.randn(images, settings.channels, side, side, generator=generator, device=device)
+    noise = torch.randn(images, settings.channels, side, side, generator=generator, device=device)
     options = {"steps": steps, "spacing": "trailing", "clip": 1.0, "generator": generator}
-    walk = SAMPLERS[sampler](ask, x, settings.schedule, prediction=settings.prediction, **options)
-    for step in walk:
-        x = step.x
-    return x
+    samples = []
+    for x in noise.split(PART):
+        walk = SAMPLERS[sampler](
+            ask, x, settings.schedule, prediction=settings.prediction, **options
+        )
+        *_, last = walk
+        samples.append(last.x)
+    return torch.cat(samples)
 
 
 def sheet(samples: torch.Tensor) -> Image.Image:
@@ -100,6 +113,13 @@ def save_picture(image: Image.Image, path: Path) -> None:
     png = io.BytesIO()
     image.save(png, "PNG")
     write_whole(path, png.getvalue())
+
+
+def pictures_back_to(folder: Path, step: int) -> None:
+    """Take back the sheets of samples after a step, which a run that goes on from there will make anew."""
+    for picture in (folder / PICTURES).glob("step-*.png"):
+        if int(picture.stem.removeprefix("step-")) > step:
+            picture.unlink()
 
 
 class Progress(NamedTuple):

@@ -14,23 +14,46 @@ from pathlib import Path
 import torch
 
 from course_utils.data.streaming import DiskImages, ReadError
-from course_utils.diffusion.training import EMA, TrainStep, loop, warm_up
+from course_utils.diffusion.training import EMA, TrainStep, cool_down, loop, warm_up
 from course_utils.diffusion.unet import UNet
 from course_utils.interop import checkpoint
 from course_utils.trainer import speed
-from course_utils.trainer.card import PIPELINE, SKIPPED, export, pixels_given, write_facts
+from course_utils.trainer.card import PIPELINE, export
+from course_utils.trainer.folder import (
+    SKIPPED,
+    RunError,
+    advice,
+    as_begun,
+    check_folder,
+    check_number,
+    no_room,
+    read_facts,
+    resuming,
+    write_facts,
+)
 from course_utils.trainer.images import Loaded, check_images, feed, load
 from course_utils.trainer.log import add_skipped, back_to, in_words, write_line
 from course_utils.trainer.precision import DTYPES, Scaled, choose_precision
-from course_utils.trainer.processes import LostProcess, here, leave_at_exit, share_of, sum_numbers
-from course_utils.trainer.results import LOG, PICTURES, SETTINGS, draw, save_picture, sheet
-from course_utils.trainer.settings import Settings, read_settings, same_run, write_settings
+from course_utils.trainer.processes import (
+    LostProcess,
+    agreed,
+    here,
+    leave_at_exit,
+    share_of,
+    sum_numbers,
+)
+from course_utils.trainer.results import (
+    LOG,
+    PICTURES,
+    SETTINGS,
+    draw,
+    pictures_back_to,
+    save_picture,
+    sheet,
+)
+from course_utils.trainer.settings import Settings, write_settings
 from course_utils.trainer.step import Gradients, add_gradients
 from course_utils.trainer.stopping import Stop, stop_on_request
-
-
-class RunError(RuntimeError):
-    """The run cannot begin or go on; the message says why, what is left, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +79,15 @@ class Run:
 
     Attributes:
         model, ema, optimizer, generator: what learns, its average, what moves it, and what draws t and eps.
-        seconds: how long it has trained, without pictures and checkpoints.
+        seconds: how long it has trained, without pictures and checkpoints, up to the last look; by the clock of the
+            main process, the same in all.
     """
 
     def __init__(self, settings: Settings, out: Path, report: Callable[[str], None]):
         self.settings, self.out, self.seconds = settings, out, 0.0
         processes = here()
         self.device, self.main = processes.device, processes.is_main_process
-        self.processes = processes.num_processes
+        self.number, self.processes = processes.process_index, processes.num_processes
         self.share = share_of(settings.batch, processes.process_index, processes.num_processes)
         self.report = report if self.main else lambda line: None
         self.precision = choose_precision(settings.precision, self.device)
@@ -74,7 +98,9 @@ class Run:
 
         torch.manual_seed(settings.seed)  # the same first weights in every process
         self.model = UNet(settings.model).to(self.device)
+        self.own_dropout(0)
         if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
             speed.try_convolutions_out(settings.autotune)
             if settings.channels_last:
                 speed.colours_innermost(self.model)
@@ -121,12 +147,28 @@ class Run:
             ),
             Gradients(add, optimizer),
             optimizer,
-            rate=warm_up(s.lr, s.warm_up),
+            rate=self.rate,
             ema=self.ema,
             max_norm=s.max_norm,
             accumulate=s.accumulate,
             start=start,
         )
+
+    def own_dropout(self, step: int) -> None:
+        """Let torch's own generator, which dropout draws from, go other ways in other processes from a step on."""
+        if self.number > 0:
+            torch.manual_seed(hash((self.settings.seed, step, self.number)) % 2**63)
+
+    def done(self, step: int) -> float:
+        """How much of the run is over when a step begins: 0 … 1, and more in one that goes on after its end."""
+        s = self.settings
+        by_steps = step / s.steps if s.steps else 0.0
+        return max(by_steps, self.seconds / (60 * s.minutes) if s.minutes else 0.0)
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step."""
+        s = self.settings
+        return warm_up(s.lr, s.warm_up)(step) * cool_down(self.done(step), s.cool_down)
 
     # --- checkpoints ---
 
@@ -142,19 +184,25 @@ class Run:
         """A checkpoint after `step` steps, by one process for all, unless the last step spoilt the weights."""
         weights = torch.stack(torch._foreach_norm(list(self.model.parameters())))
         if not bool(weights.isfinite().all()):
-            raise RunError(f"the weights are no longer finite at step {step}. {_advice(self.out)}")
+            raise RunError(f"the weights are no longer finite at step {step}. {advice(self.out)}")
         if not self.main:
             return
         if self.scaler.is_enabled():  # what the loss is multiplied by goes with the optimizer
-            self.optimizer.param_groups[0]["loss_scale"] = self.scaler.get_scale()
+            self.optimizer.param_groups[0]["loss_scaler"] = self.scaler.state_dict()
         checkpoint.save(self.out, step, **self.parts)
 
     def load(self) -> int:
         """Go back to the newest checkpoint; the number of steps it has made."""
-        step = checkpoint.load(self.out, **self.parts)
-        scale = self.optimizer.param_groups[0].get("loss_scale")
-        if self.scaler.is_enabled() and scale is not None:
-            self.scaler.load_state_dict(self.scaler.state_dict() | {"scale": scale})
+        try:
+            step = checkpoint.load(self.out, **self.parts)
+        except checkpoint.CheckpointError as error:
+            raise RunError(
+                f"{error} Delete what is damaged, and go on from what is left: {resuming(self.out)}"
+            ) from None
+        state = self.optimizer.param_groups[0].get("loss_scaler")
+        if self.scaler.is_enabled() and state is not None:
+            self.scaler.load_state_dict(state)
+        self.own_dropout(step)
         return step
 
     # --- images that cannot be read ---
@@ -173,9 +221,9 @@ class Run:
         s, own = self.settings, self.share.stop - self.share.start
         loss = float(torch.stack(losses).sum()) * own  # here the GPU is waited for
         seconds = time.perf_counter() - since
+        loss, stopped, seconds = sum_numbers(loss, stop.signal is not None, self.main * seconds)
         self.seconds += seconds
-        over = self.main and s.minutes is not None and self.seconds >= 60 * s.minutes
-        loss, stopped, over = sum_numbers(loss, stop.signal is not None, over)
+        over = s.minutes is not None and self.seconds >= 60 * s.minutes
         loss /= s.batch * len(losses)
         if not math.isfinite(loss):
             raise FloatingPointError(
@@ -183,15 +231,16 @@ class Run:
                 "a smaller learning rate often helps."
             )
         cuda = self.device.type == "cuda"
+        rate = len(losses) * s.batch * s.accumulate / seconds
         entry = {
             "step": step,
             "loss": loss,
-            "images_per_s": round(len(losses) * s.batch * s.accumulate / seconds, 1),
+            "images_per_s": float(f"{rate:.5g}"),
             "seconds": round(self.seconds, 2),
             "lr": self.optimizer.param_groups[0]["lr"],
             "memory_gb": round(torch.cuda.max_memory_reserved() / 1e9, 2) if cuda else None,
         }
-        return Look(entry, bool(stopped), bool(over))
+        return Look(entry, bool(stopped), over)
 
     def left(self, entry: dict) -> float:
         """The seconds until the end, at the rate of an entry."""
@@ -222,6 +271,8 @@ def run(
 ) -> Outcome:
     """Train until the settings' end, or until somebody asks to stop; a run that was stopped goes on with `resume`.
 
+    It takes torch's own generator along, and what the settings say of cuDNN holds for the whole program.
+
     Args:
         out: the folder of this run alone.
         pixels: the images, uint8 [N, C, H, W], if not those that settings.data names. A run that was begun with them
@@ -231,20 +282,26 @@ def run(
         report: what to do with lines for people.
 
     Raises:
-        RunError: if out holds another run, the loss is no longer finite, nothing can be written, images can no longer
-            be read, or another process is lost. Checkpoints that are there stay as they are.
+        RunError: if out holds another run, the newest checkpoint is damaged, the images are not those that the run
+            was begun with, the loss is no longer finite, a GPU has too little memory, nothing can be written, images
+            can no longer be read, or another process is lost. Checkpoints that are there stay as they are.
         ValueError: if the settings, the images and the device do not go together; and those of `data.load_images`.
     """
     out = Path(out)
-    _check_folder(settings, out, resume, pixels is not None)
+    check_folder(settings, out, resume, pixels is not None)
     try:
         outcome = _run(settings, out, pixels, resume, report)
     except FloatingPointError as error:
         raise RunError(
-            f"{error} Another learning rate takes a new run, in another folder. {_advice(out)}"
+            f"{error} Another learning rate takes a new run, in another folder. {advice(out)}"
         ) from None
     except (LostProcess, ReadError) as error:
-        raise RunError(f"{error} {_advice(out)}") from None
+        raise RunError(f"{error} {advice(out)}") from None
+    except torch.OutOfMemoryError as error:
+        raise RunError(
+            f"the GPU's memory is full ({str(error).split('. ')[0]}). A smaller batch needs less, and with "
+            "accumulate as many images make a step as before; that takes a new run, in another folder."
+        ) from None
     leave_at_exit()
     return outcome
 
@@ -258,12 +315,16 @@ def _run(
 ) -> Outcome:
     """`run`, in a folder that may be used."""
     this = Run(settings, out, report)
-    loaded = load(settings) if pixels is None else Loaded(check_images(pixels, settings))
+    facts = read_facts(out) if resume else {}
+    given = pixels is not None
+    loaded = Loaded(check_images(pixels, settings)) if given else load(as_begun(settings, facts))
+    check_number(out, facts, len(loaded.images))
     start = 0
     if resume and checkpoint.checkpoints(out):
         start = this.load()
         this.report(f"Going on after step {start:,}.")
-    if sum_numbers(start) != [start * this.processes]:
+    (main_start,) = sum_numbers(this.main * start)
+    if not agreed(start == main_start):
         raise RunError(
             f"{out} is not one folder for all processes: they see other checkpoints. "
             "Choose one on a disk that all machines share."
@@ -275,42 +336,32 @@ def _run(
             if this.main:
                 out.mkdir(parents=True, exist_ok=True)
                 write_settings(settings, out / SETTINGS)
-                given = pixels is not None
                 write_facts(out, settings, loaded.images, this.precision, given=given)
                 this.seconds = back_to(out / LOG, start)
+                pictures_back_to(out, start)
                 this.leave_out(loaded.skipped)
+            (this.seconds,) = sum_numbers(this.seconds)  # all go by the main process's clock
             outcome = _train(this, loaded.images, start, stop)
             if outcome.finished and this.main:
                 export(out, out / PIPELINE)
+        except BrokenPipeError:  # nobody listens to `report` any more
+            raise
         except OSError as error:
-            raise RunError(f"cannot write to {out}: {error}. Make room. {_advice(out)}") from None
+            raise RunError(
+                f"cannot write to {out}: {error}. {no_room(error)}{advice(out)}"
+            ) from None
     if outcome.finished:
         this.report(f"Done: {out / PIPELINE} is ready for diffusers.")
     else:
-        this.report(f"Stopped by {stop.signal or 'another process'}, and saved. {_advice(out)}")
+        this.report(f"Stopped by {stop.signal or 'another process'}, and saved. {advice(out)}")
     return outcome
-
-
-def _advice(out: Path) -> str:
-    """What is left of a run and how to go on, in words."""
-    found = checkpoint.checkpoints(out)
-    if not found:
-        return "There is no checkpoint yet: begin again."
-    return f"The newest checkpoint, {found[-1].name}, is good. To go on from it: {_resuming(out)}"
-
-
-def _resuming(out: Path) -> str:
-    """The command that goes on with a run."""
-    if pixels_given(out):
-        return f"run(settings, {str(out)!r}, pixels=pixels, resume=True)"
-    return f"diffusion-course train --resume --out {out}"
 
 
 def _train(this: Run, images: torch.Tensor | DiskImages, start: int, stop: Stop) -> Outcome:
     """The steps, and what is due after some of them. Between two looks nothing waits for the GPU."""
     s, out = this.settings, this.out
     losses, since, step = [], time.perf_counter(), start
-    ends = s.steps is not None and start >= s.steps
+    ends = this.done(start) >= 1
     for state in () if ends else this.steps(images, start):
         step = state.step + 1
         losses.append(state.loss)
@@ -336,24 +387,3 @@ def _train(this: Run, images: torch.Tensor | DiskImages, start: int, stop: Stop)
         losses, since = [], time.perf_counter()
     newest = checkpoint.checkpoints(out)
     return Outcome(step, ends, newest[-1] if newest else None)
-
-
-def _check_folder(settings: Settings, out: Path, resume: bool, given: bool) -> None:
-    """See that the folder has no run, or the one that is to go on."""
-    if not here().is_main_process:
-        return
-    there = (out / SETTINGS).exists()
-    if there and not resume:
-        raise RunError(
-            f"{out} holds a run already: go on with it ({_resuming(out)}), or choose another folder."
-        )
-    if resume and not there:
-        raise RunError(f"there is no run in {out} to go on with: begin one there, without resume.")
-    if there and (wrong := same_run(read_settings(out / SETTINGS), settings)):
-        raise RunError(
-            f"the run in {out} has other settings: {'; '.join(wrong)}. "
-            "Go on with its own, or choose another folder."
-        )
-    if there and pixels_given(out) not in (given, None):
-        how = "without pixels, for it finds its images" if given else "with its pixels, from Python"
-        raise RunError(f"the run in {out} goes on {how}: {_resuming(out)}")

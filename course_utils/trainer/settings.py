@@ -34,6 +34,9 @@ class Settings:
         accumulate: batches in one step.
         steps, minutes: when the run ends; the first of both that comes.
         lr: the learning rate after `warm_up` steps.
+        cool_down: the last part of the run, 0 … 1, over which the learning rate falls to 0, as `training.cool_down`
+            says. Where minutes end the run, it follows the clock, and falls where the log has a line. In a run that
+            goes on to a later end it rises again.
         weight_decay: AdamW's.
         ema: the largest decay of the moving average.
         max_norm: a longer gradient is scaled down to it.
@@ -65,6 +68,7 @@ class Settings:
     minutes: float | None = None
     lr: float = 2e-4
     warm_up: int = 500
+    cool_down: float = 0.0
     weight_decay: float = 0.0
     ema: float = 0.999
     max_norm: float = 1.0
@@ -156,8 +160,11 @@ def _check(s: Settings) -> None:
     need("steps", s.steps is not None or s.minutes is not None, "given, unless minutes are")
     for name in ("lr", "max_norm"):
         need(name, is_positive(getattr(s, name)), "a number above 0")
-    need("weight_decay", 0 <= s.weight_decay < math.inf, "a number of at least 0")
-    need("ema", 0 <= s.ema < 1, "in [0, 1)")
+    need("weight_decay", s.weight_decay == 0 or is_positive(s.weight_decay), "0 or a number above")
+    need("ema", s.ema == 0 or (is_positive(s.ema) and s.ema < 1), "in [0, 1)")
+    last = s.cool_down == 0 or (is_positive(s.cool_down) and s.cool_down <= 1)
+    need("cool_down", last, "a part of the run, in [0, 1]")
+    need("data", isinstance(s.data, str), "a name or a path, in quotes")
     for name in ("flip", "channels_last", "fusible_norm", "fused", "autotune"):
         need(name, isinstance(getattr(s, name), bool), "True or False")
     need("seed", isinstance(s.seed, int) and s.seed >= 0, "a whole number of at least 0")
@@ -204,7 +211,7 @@ PRESETS = {
         ema=0.98,
         log_every=10,
         checkpoint_every=100,
-        sample_every=75,
+        sample_every=100,
     ),
     "t4": Settings(
         purpose="a 32×32 model in an hour of Colab's free T4, which may end at any time, and some 2 GB of it "

@@ -18,12 +18,13 @@ COMPILE_MODES = (None, "default", "reduce-overhead")
 def group_norm(
     x: torch.Tensor, groups: int, weight: torch.Tensor, bias: torch.Tensor, eps: float
 ) -> torch.Tensor:
-    """Group norm in tensor operations that torch.compile can melt into its neighbours; as `F.group_norm`.
+    """`F.group_norm` in tensor operations that torch.compile can melt into its neighbours.
 
-    Two sums over the pixels tell each group's mean and variance. What is left is one multiplication and one addition
-    for each number, which the compiler puts into one kernel with the activation that follows. Variance as the mean
-    square minus the squared mean needs no second pass; in float32 that leaves fewer digits than bfloat16 has only where
-    a group's mean is hundreds of times its deviation.
+    Two sums over the pixels tell each group's mean and variance. What is left is one
+    multiplication and one addition for each number, which the compiler puts into one kernel with
+    the activation that follows. Variance as the mean square minus the squared mean needs no second
+    pass; in float32 that leaves fewer digits than bfloat16 has only where a group's mean is
+    hundreds of times its deviation.
     """
     B, C = x.shape[:2]
     numbers = x.to(torch.promote_types(x.dtype, torch.float32))
@@ -67,12 +68,12 @@ def try_convolutions_out(on: bool) -> None:
 
 
 def compiled(function: Callable, mode: str | None) -> Callable:
-    """The function as few large GPU kernels, made when it is first called, which takes about two minutes.
+    """The function as few large GPU kernels, made when it is first called, in about two minutes.
 
     Args:
-        mode: None leaves the function as it is; "default" compiles it; "reduce-overhead" also records all its kernels
-            as a CUDA graph, so that launching them costs no time. The results then stay in the graph's own memory,
-            which the next call overwrites.
+        mode: None leaves the function as it is; "default" compiles it; "reduce-overhead" also
+            records all its kernels as a CUDA graph, so that launching them costs no time. The
+            results then stay in the graph's own memory, which the next call overwrites.
     """
     return function if mode is None else torch.compile(function, mode=mode, dynamic=False)
 
@@ -91,7 +92,7 @@ def loss_function(
     dtype: torch.dtype = torch.float32,
     compile: str | None = None,
 ) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]:
-    """The function from x0 [B, C, H, W], t [B] and eps to the squared errors [B], `objective.squared_error`.
+    """The function from x0 [B, C, H, W], t [B] and eps to `objective.squared_error`, [B].
 
     Args:
         model: model(x, t), on the device.
@@ -110,7 +111,11 @@ def loss_function(
 def adamw(
     model: nn.Module, lr: float, *, weight_decay: float = 0.0, fused: bool = True
 ) -> torch.optim.Optimizer:
-    """AdamW with a kernel for dozens of tensors of weights at a time, instead of some ten for each of them."""
+    """AdamW with a kernel for dozens of tensors of weights at a time; or, without `fused`, as torch makes it.
+
+    On a GPU torch's default, "foreach", needs some ten kernels for all of them, each of which reads them anew.
+    """
+    fused = fused or None  # False would forbid foreach as well
     return torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=weight_decay, fused=fused)
 
 

@@ -21,10 +21,11 @@ def add_gradients(
     share: slice = slice(None),
     backward: Callable[[torch.Tensor], None] = torch.Tensor.backward,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """`training.add_gradients` for a loss function that may be compiled, and for a share of the batch.
+    """`training.add_gradients` for a loss function that may be compiled, and a share of the batch.
 
-    Every process draws t and eps for the whole batch, from the same generator, and computes its own share of it. The
-    gradients of all shares add up to that of the batch, so the number of processes changes nothing but rounding.
+    Every process draws t and eps for the whole batch, from the same generator, and computes its own
+    share of it. The gradients of all shares add up to that of the batch, so the number of processes
+    changes nothing but rounding, and which numbers dropout takes.
 
     Args:
         loss_function: (x0, t, eps) to squared errors, from `speed.loss_function`.

@@ -37,7 +37,8 @@ def stop_on_request() -> Iterator[Stop]:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         try:
-            before[number] = signal.signal(number, note)
+            # None stands for a handler that C code has set, and cannot be set again from Python.
+            before[number] = signal.signal(number, note) or signal.SIG_DFL
         except ValueError:  # not the main thread
             break
     try:
