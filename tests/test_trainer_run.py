@@ -117,7 +117,16 @@ def test_a_signal_saves_and_the_run_goes_on_from_there(whole, tmp_path, name):
     assert_same(tiny_run(tmp_path, resume=True).checkpoint, whole[1].checkpoint)
 
 
-def test_a_program_that_is_killed_goes_on_from_its_checkpoint(whole, tmp_path):
+@pytest.fixture
+def one_thread():
+    """As in the program: sums by several threads round otherwise."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_a_program_that_is_killed_goes_on_as_if_nothing_had_been(tmp_path, one_thread):
     command = [sys.executable, HERE / "tiny_training.py", tmp_path, "100000"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 120
