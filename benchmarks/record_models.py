@@ -3,10 +3,12 @@
     python benchmarks/record_models.py butterflies-64
     python benchmarks/record_models.py photographs-32 --data photos.parquet
     python benchmarks/record_models.py comparison --images 600000
+    python benchmarks/record_models.py retrained --minutes 5
 
 The photographs are 50,000 of 32×32 in a parquet file, in the layout that the Hub has; a model learns from all but the
 last 5,000, with which it is then compared. The comparison trains the network of chapter 00's model twice with the same
-number of images: by the course's trainer, and by the loop of diffusers' example.
+number of images: by the course's trainer, and by the loop of diffusers' example. `retrained` trains it by the course's
+trainer for its minutes, and compares it with the shipped model itself, whose weights another program made.
 
 Training and judging may run apart, for judging needs no GPU: `--part train` leaves samples beside the run in --runs,
 and `--part judge` takes them from there. Whatever is there already is not made again, and a run that was cut off goes
@@ -18,6 +20,7 @@ import json
 import shutil
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -32,7 +35,7 @@ from course_utils.data.parallel import draw_butterflies
 from course_utils.diffusion.unet import UNet, UNetConfig
 from course_utils.evaluate import butterfly_features, photo_features
 from course_utils.evaluate.report import evaluate_samples
-from course_utils.interop import unet_from_diffusers, unet_to_diffusers
+from course_utils.interop import find_pipeline, unet_from_diffusers, unet_to_diffusers
 from course_utils.interop.checkpoint import write_whole
 from course_utils.trainer import PRESETS, Settings, draw, read_log, run, sheet, trained
 from course_utils.trainer.settings import read_settings
@@ -156,6 +159,16 @@ def train_both(args: argparse.Namespace, device: torch.device) -> None:
         how(settings, folder, training, len(held_out) // 2, device, *more)
 
 
+def train_again(args: argparse.Namespace, device: torch.device) -> None:
+    """A run with the network of the shipped model, and as many samples of the shipped one."""
+    name, samples = "butterflies-32", args.runs / "shipped" / SAMPLES
+    train_model(name, args, device)
+    if not samples.exists():
+        _, held_out = images(name, args)
+        unet = unet_from_diffusers(find_pipeline("butterflies")).eval()
+        keep_samples(samples, unet, MODELS[name], len(held_out) // 2, device)
+
+
 def train_example(
     settings: Settings,
     folder: Path,
@@ -238,7 +251,7 @@ def judge_model(name: str, args: argparse.Namespace) -> None:
 
 
 def judge_both(args: argparse.Namespace) -> None:
-    """The record of the comparison, row by row."""
+    """The record of the comparison."""
     source = args.runs / "comparison"
     log = read_log(source / "course" / "log.jsonl")
     theirs = json.loads((source / "diffusers" / "about.json").read_text(encoding="utf-8"))
@@ -248,11 +261,47 @@ def judge_both(args: argparse.Namespace) -> None:
         ("the course's trainer", "course", log[-1]["seconds"]),
         ("UNet2DModel, diffusers' loop", "diffusers", theirs["seconds"]),
     ):
-        samples = load_file(source / folder / SAMPLES)["samples"]
-        seen = evaluate_samples(samples, *images("butterflies-32", args), butterfly_features)
-        row = {"name": name, "seconds": seconds, "images_per_s": record["images"] / seconds}
-        record["rows"].append(row | {what: seen[what] for what in MEASURES})
-        write(record | {"frechet_real": seen["frechet_real"]}, args.out / "comparison.json")
+        about = {"seconds": seconds, "images_per_s": record["images"] / seconds}
+        add_row(record, name, about, source / folder, args)
+    write(record, args.out / "comparison.json")
+
+
+def judge_again(args: argparse.Namespace) -> None:
+    """The record of the shipped model, and of the same network by the course's trainer."""
+    source = args.runs / "butterflies-32"
+    log, settings = read_log(source / "log.jsonl"), read_settings(source / "settings.json")
+    shipped = Path(find_pipeline("butterflies")) / "training.json"
+    theirs = json.loads(shipped.read_text(encoding="utf-8"))
+    record = {"machine": json.loads((source / "machine.json").read_text(encoding="utf-8"))}
+    record |= {"first_step_s": log[0]["seconds"], "rows": []}
+    for name, folder, seen, seconds in (
+        (
+            "the shipped model",
+            "shipped",
+            theirs["steps"] * theirs["batch_size"],
+            60 * theirs["minutes"],
+        ),
+        (
+            "the same network, trained anew",
+            source.name,
+            log[-1]["step"] * settings.batch,
+            log[-1]["seconds"],
+        ),
+    ):
+        about = {"images": seen, "seconds": seconds, "images_per_s": seen / seconds}
+        add_row(record, name, about, args.runs / folder, args)
+    write(record, args.out / "retrained.json")
+
+
+def add_row(record: dict, name: str, about: dict, folder: Path, args: argparse.Namespace) -> None:
+    """Judge the samples in a folder, by the butterflies of 32 × 32."""
+    samples = load_file(folder / SAMPLES)["samples"]
+    seen = evaluate_samples(samples, *images("butterflies-32", args), butterfly_features)
+    record["rows"].append({"name": name} | about | {what: seen[what] for what in MEASURES})
+    record["frechet_real"] = seen["frechet_real"]
+
+
+COMPARISONS = {"comparison": (train_both, judge_both), "retrained": (train_again, judge_again)}
 
 
 def write(record: dict, path: Path) -> None:
@@ -264,7 +313,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=[*MODELS, "comparison"])
+    parser.add_argument("what", choices=[*MODELS, *COMPARISONS])
     parser.add_argument("--data", help="the photographs")
     parser.add_argument(
         "--minutes", type=float, help="of training, or of diffusers' loop; 6, if not said otherwise"
@@ -285,19 +334,15 @@ def main() -> None:
         parser.error("the photographs are not part of the course: name them with --data.")
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    comparison = args.what == "comparison"
+    training, judging = COMPARISONS.get(
+        args.what, (partial(train_model, args.what), partial(judge_model, args.what))
+    )
     if args.part == "draw":
-        images("butterflies-32" if comparison else args.what, args)
+        images("butterflies-32" if args.what in COMPARISONS else args.what, args)
     if args.part in ("train", "all"):
-        if comparison:
-            train_both(args, device)
-        else:
-            train_model(args.what, args, device)
+        training(args, device)
     if args.part in ("judge", "all"):
-        if comparison:
-            judge_both(args)
-        else:
-            judge_model(args.what, args)
+        judging(args)
         write_hashes(args.out)
 
 

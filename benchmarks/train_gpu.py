@@ -4,8 +4,8 @@
 
 The network has the shape of google/ddpm-cifar10-32, the images are random. In one process, one after the other: the
 course's trainer, and what shares its compilation; diffusers' UNet2DModel in the loop of diffusers' own unconditional
-example, and in the course's loop with all its optimisations; a step of sampling; then the course's trainer with other
-optimisations less, and in larger batches.
+example, and in the course's loop with all its optimisations; a step of sampling; then both with other
+optimisations less, and the course's trainer in larger batches.
 
 A network takes a minute or two to compile, so all rows take some twelve. Each is written as soon as it is measured. The
 same command once more, after `--minutes` or whatever else ended the first, fills in those that are missing: it
@@ -53,7 +53,7 @@ kept: dict = {}  # the network and loss function of the last row
 
 @dataclass(frozen=True)
 class Row:
-    """One way to train. The fields after `batch` are the optimisations, each switched on."""
+    """One way to train. The fields after `batch` are the optimisations, as the course's trainer has them."""
 
     name: str
     network: str = "course"
@@ -68,7 +68,7 @@ class Row:
     )
     resident: bool = True  # the images lie on the GPU
     asynchronous: bool = True  # nobody asks for the loss before the end
-    autotune: bool = True  # cuDNN tries which of its convolutions is fastest
+    autotune: bool = False  # cuDNN tries which of its convolutions is fastest
 
     @property
     def program(self) -> tuple:
@@ -78,22 +78,24 @@ class Row:
 
 
 COURSE = Row(FIRST)
-EXAMPLE = Row("UNet2DModel, diffusers' example", "diffusers", "example", autotune=False)
+EXAMPLE = Row("UNet2DModel, diffusers' example", "diffusers", "example")
 EXAMPLE_LOADER = replace(EXAMPLE, name=f"{EXAMPLE.name} and loader", resident=False)
 SAME = Row("UNet2DModel, the same optimisations", "diffusers")
+THREE = replace(SAME, name="UNet2DModel, the same but for CUDA graphs", compile="default")
 LARGER = replace(COURSE, name="in batches of 512", batch=512, compile="default")
 SAME_PROGRAM = [
     replace(COURSE, name="with torch's default optimizer", optimizer="default"),
     replace(COURSE, name="without fused optimizer and average", optimizer="single"),
     replace(COURSE, name="without the images on the GPU", resident=False),
     replace(COURSE, name="with a look at the loss after every step", asynchronous=False),
-    replace(COURSE, name="without trying convolutions out", autotune=False),
+    replace(COURSE, name="with convolutions tried out", autotune=True),
 ]
 EAGER = replace(COURSE, name="without compiling", compile=None, fusible_norm=False)
 OTHER_PROGRAMS = [
     EAGER,
     replace(EAGER, name="without compiling and bf16", precision="fp32"),
     replace(COURSE, name="without CUDA graphs", compile="default"),
+    THREE,
     replace(COURSE, name="without group norm that fuses", fusible_norm=False),
     replace(COURSE, name="without channels_last", channels_last=False),
 ]
@@ -253,12 +255,20 @@ def walk_diffusers(config: UNetConfig, device: torch.device) -> Callable[[torch.
 
 
 def walk_course(
-    config: UNetConfig, device: torch.device, *, precision: str = "bf16", compile: str | None
+    config: UNetConfig,
+    device: torch.device,
+    *,
+    precision: str = "bf16",
+    compile: str | None,
+    fusible_norm: bool = False,
 ) -> Callable[[torch.Tensor], None]:
     """The course's DDPM."""
     cuda = device.type == "cuda"
     dtype, mode = (DTYPES[precision], compile) if cuda else (torch.float32, None)
-    model = speed.for_sampling(UNet(config).to(device), dtype=dtype, compile=mode)
+    network = UNet(config).to(device)
+    if fusible_norm:
+        speed.fuse_group_norms(network)
+    model = speed.for_sampling(network, dtype=dtype, compile=mode)
     plan = schedule.linear()
 
     def walk(x: torch.Tensor) -> None:
@@ -272,12 +282,15 @@ SAMPLERS = {
     "diffusers, eager, fp32": walk_diffusers,
     "the course's, eager, fp32": partial(walk_course, precision="fp32", compile=None),
     "the course's, bf16, compiled, CUDA graphs": partial(walk_course, compile="reduce-overhead"),
+    "the same with the group norm that fuses": partial(
+        walk_course, compile="reduce-overhead", fusible_norm=True
+    ),
 }
 
 
 def measure_sampling(make: Callable, config: UNetConfig, device: torch.device) -> dict:
     """Milliseconds per step for one image, the median over five walks, and the time that the first walk takes."""
-    speed.try_convolutions_out(False)  # as diffusers does; `speed.for_sampling` has its own mind
+    speed.try_convolutions_out(False)
     x = torch.randn(1, 3, config.sample_size, config.sample_size, device=device)
     start = now()
     walk = make(config, device)

@@ -125,6 +125,30 @@ def test_what_samplers_ask_is_the_model(device):
     assert model.conv_in.weight.requires_grad  # the model itself is as it was
 
 
+def test_what_is_compiled_for_sampling_keeps_torch_s_group_norms(monkeypatch):
+    given = []
+    monkeypatch.setattr(speed, "compiled", lambda model, mode: given.append(model) or model)
+    model = unet()
+    speed.for_sampling(model, compile="default")
+    (asked,) = given
+    kinds = [{type(module) for module in network.modules()} for network in (asked, model)]
+    assert kinds[0] == kinds[1]
+    assert asked.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
+    assert not torch.backends.cudnn.benchmark
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_what_samplers_ask_compiled_is_the_model_within_bf16():
+    device = torch.device("cuda")
+    torch.manual_seed(0)
+    model = UNet(UNetConfig(channels=(32, 64), attention=(False, True), sample_size=16)).to(device)
+    ask = speed.for_sampling(model, dtype=torch.bfloat16, compile="reduce-overhead")
+    x, times = torch.randn(1, 3, 16, 16, device=device), [999, 500, 3, 0, 999]
+    answers = [ask(x, t) for t in times]  # the later ones replay the CUDA graph
+    for answer, t in zip(answers, times, strict=True):
+        torch.testing.assert_close(answer, model(x, t).detach(), rtol=0.03, atol=0.03)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
 def test_a_compiled_network_agrees_with_the_eager_one_within_bf16(mode):

@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from accelerate import PartialState
 
-# How long to wait for another process's answer; compiling takes each one about two minutes.
+# How long to wait for another process's answer; compiling takes each one or two minutes.
 PATIENCE = timedelta(minutes=10)
 
 

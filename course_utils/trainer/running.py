@@ -330,7 +330,7 @@ def _run(
             "Choose one on a disk that all machines share."
         )
     if settings.compile is not None:
-        this.report("The first step compiles the network, which takes about two minutes.")
+        this.report("The first step compiles the network, which takes one or two minutes.")
     with stop_on_request() as stop:
         try:
             if this.main:

@@ -45,8 +45,9 @@ class Settings:
         log_every: steps between two lines of the log. Only there does the program wait for the GPU.
         checkpoint_every, sample_every: steps between two checkpoints, and between two pictures of samples.
         seed: of the weights, the order of the images, t and eps.
-        channels_last, fusible_norm, fused, autotune: what makes a GPU fast, see `speed`, each to be switched off;
-            group norms are exchanged only in what is compiled.
+        channels_last, fusible_norm, fused: what makes a GPU fast, see `speed`, each to be switched off; group norms are
+            exchanged only in what is compiled.
+        autotune: whether cuDNN tries its convolutions out, which has made no run faster that was measured.
         images_in: where images are kept, "gpu", "memory" or "disk", from where they are read anew in each epoch; "auto"
             for the first of them where they fit.
 
@@ -81,7 +82,7 @@ class Settings:
     channels_last: bool = True
     fusible_norm: bool = True
     fused: bool = True
-    autotune: bool = True
+    autotune: bool = False
     images_in: str = "auto"
 
     def __post_init__(self):

@@ -1,4 +1,4 @@
-"""What makes training fast on a GPU. Each is one function, and one argument switches it off.
+"""What makes training fast on a GPU. Each is one function, and one argument switches it on or off.
 
 None of them changes what is computed, but for rounding. On a CPU none of them pays.
 """
@@ -63,12 +63,15 @@ def colours_innermost(model: nn.Module) -> None:
 
 
 def try_convolutions_out(on: bool) -> None:
-    """Let cuDNN time its algorithms for each shape of convolution that it meets first, and keep the fastest."""
+    """Let cuDNN time its algorithms for each shape of convolution that it meets first, and keep the fastest.
+
+    It has made no run faster that was measured, and the first step waits for the trials.
+    """
     torch.backends.cudnn.benchmark = on
 
 
 def compiled(function: Callable, mode: str | None) -> Callable:
-    """The function as few large GPU kernels, made when it is first called, in about two minutes.
+    """The function as few large GPU kernels, made when it is first called, in one or two minutes.
 
     Args:
         mode: None leaves the function as it is; "default" compiles it; "reduce-overhead" also
@@ -126,14 +129,12 @@ def for_sampling(
 
     Args:
         dtype: of the copy's weights and of all it computes. What it answers has the dtype of x.
-        compile: a mode of `compiled`. The first call for each shape of x then takes its time, and cuDNN tries its
-            convolutions out for it.
+        compile: a mode of `compiled`. The first call for each shape of x then takes its time. Group norms stay
+            torch's own: for one picture at a time, a step with `group_norm` took longer.
     """
     model = copy.deepcopy(model).eval().requires_grad_(False).to(dtype)
     if compile is not None:
-        try_convolutions_out(True)
         colours_innermost(model)
-        fuse_group_norms(model)
     network = compiled(model, compile)
 
     @torch.no_grad()
