@@ -128,6 +128,7 @@ def test_what_samplers_ask_is_the_model(device):
 def test_what_is_compiled_for_sampling_keeps_torch_s_group_norms(monkeypatch):
     given = []
     monkeypatch.setattr(speed, "compiled", lambda model, mode: given.append(model) or model)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
     model = unet()
     speed.for_sampling(model, compile="default")
     (asked,) = given
