@@ -274,22 +274,13 @@ def judge_again(args: argparse.Namespace) -> None:
     theirs = json.loads(shipped.read_text(encoding="utf-8"))
     record = {"machine": json.loads((source / "machine.json").read_text(encoding="utf-8"))}
     record |= {"first_step_s": log[0]["seconds"], "rows": []}
-    for name, folder, seen, seconds in (
-        (
-            "the shipped model",
-            "shipped",
-            theirs["steps"] * theirs["batch_size"],
-            60 * theirs["minutes"],
-        ),
-        (
-            "the same network, trained anew",
-            source.name,
-            log[-1]["step"] * settings.batch,
-            log[-1]["seconds"],
-        ),
+    shipped_seen, seen = theirs["steps"] * theirs["batch_size"], log[-1]["step"] * settings.batch
+    for name, folder, number, seconds in (
+        ("the shipped model", args.runs / "shipped", shipped_seen, 60 * theirs["minutes"]),
+        ("the same network, trained anew", source, seen, log[-1]["seconds"]),
     ):
-        about = {"images": seen, "seconds": seconds, "images_per_s": seen / seconds}
-        add_row(record, name, about, args.runs / folder, args)
+        about = {"images": number, "seconds": seconds, "images_per_s": number / seconds}
+        add_row(record, name, about, folder, args)
     write(record, args.out / "retrained.json")
 
 

@@ -81,7 +81,6 @@ COURSE = Row(FIRST)
 EXAMPLE = Row("UNet2DModel, diffusers' example", "diffusers", "example")
 EXAMPLE_LOADER = replace(EXAMPLE, name=f"{EXAMPLE.name} and loader", resident=False)
 SAME = Row("UNet2DModel, the same optimisations", "diffusers")
-THREE = replace(SAME, name="UNet2DModel, the same but for CUDA graphs", compile="default")
 LARGER = replace(COURSE, name="in batches of 512", batch=512, compile="default")
 SAME_PROGRAM = [
     replace(COURSE, name="with torch's default optimizer", optimizer="default"),
@@ -95,7 +94,7 @@ OTHER_PROGRAMS = [
     EAGER,
     replace(EAGER, name="without compiling and bf16", precision="fp32"),
     replace(COURSE, name="without CUDA graphs", compile="default"),
-    THREE,
+    replace(SAME, name="UNet2DModel, the same but for CUDA graphs", compile="default"),
     replace(COURSE, name="without group norm that fuses", fusible_norm=False),
     replace(COURSE, name="without channels_last", channels_last=False),
 ]
